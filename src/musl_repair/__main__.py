@@ -1,0 +1,5 @@
+"""`python -m musl_repair` is the command line program."""
+
+from musl_repair.cli import main
+
+main()

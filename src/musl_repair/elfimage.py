@@ -1,0 +1,268 @@
+"""Where things are in an ELF file: header, program headers, dynamic entries, and what an address maps to.
+
+Source: System V ABI, chapters 4 and 5; everything is found as musl's loader finds it, never through section headers.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from musl_repair.errors import ElfError
+
+MAGIC: Final = b"\x7fELF"
+
+ET_REL: Final = 1
+ET_EXEC: Final = 2
+ET_DYN: Final = 3
+
+PT_LOAD: Final = 1
+PT_DYNAMIC: Final = 2
+PT_INTERP: Final = 3
+PT_NOTE: Final = 4
+PT_PHDR: Final = 6
+PT_TLS: Final = 7
+PT_GNU_STACK: Final = 0x6474E551
+
+PF_X: Final = 1
+PF_W: Final = 2
+PF_R: Final = 4
+
+DT_NULL: Final = 0
+DT_NEEDED: Final = 1
+DT_PLTRELSZ: Final = 2
+DT_HASH: Final = 4
+DT_STRTAB: Final = 5
+DT_SYMTAB: Final = 6
+DT_RELA: Final = 7
+DT_RELASZ: Final = 8
+DT_RELAENT: Final = 9
+DT_STRSZ: Final = 10
+DT_SONAME: Final = 14
+DT_RPATH: Final = 15
+DT_REL: Final = 17
+DT_RELSZ: Final = 18
+DT_RELENT: Final = 19
+DT_PLTREL: Final = 20
+DT_TEXTREL: Final = 22
+DT_JMPREL: Final = 23
+DT_BIND_NOW: Final = 24
+DT_RUNPATH: Final = 29
+DT_FLAGS: Final = 30
+DT_RELRSZ: Final = 35
+DT_RELR: Final = 36
+DT_RELRENT: Final = 37
+DT_GNU_HASH: Final = 0x6FFFFEF5
+DT_VERSYM: Final = 0x6FFFFFF0
+DT_RELACOUNT: Final = 0x6FFFFFF9
+DT_RELCOUNT: Final = 0x6FFFFFFA
+DT_FLAGS_1: Final = 0x6FFFFFFB
+DT_VERNEED: Final = 0x6FFFFFFE
+DT_VERNEEDNUM: Final = 0x6FFFFFFF
+
+DF_1_PIE: Final = 0x8000000
+
+SHT_NULL: Final = 0
+SHT_PROGBITS: Final = 1
+SHT_RELA: Final = 4
+SHT_REL: Final = 9
+SHT_DYNSYM: Final = 11
+SHT_RELR: Final = 19
+
+SHF_ALLOC: Final = 2
+
+_MAX_DYNAMIC: Final = 4096
+"""More dynamic entries than any linker writes: a file with more is made to be slow, not to be loaded."""
+
+
+class Segment(NamedTuple):
+    """One program header, its fields in the order of the 64-bit form."""
+
+    type: int
+    flags: int
+    offset: int
+    vaddr: int
+    paddr: int
+    filesz: int
+    memsz: int
+    align: int
+
+
+class Header(NamedTuple):
+    """The ELF header behind e_ident."""
+
+    type: int
+    machine: int
+    version: int
+    entry: int
+    phoff: int
+    shoff: int
+    flags: int
+    ehsize: int
+    phentsize: int
+    phnum: int
+    shentsize: int
+    shnum: int
+    shstrndx: int
+
+
+class Layout:
+    """The structures of one class and byte order, as `struct` formats: all sizes in bytes."""
+
+    def __init__(self, bits: int, *, little: bool) -> None:
+        """Set up the formats; bits is 32 or 64."""
+        order, word = "<" if little else ">", "Q" if bits == 64 else "I"
+        self.bits: Final = bits
+        self.little: Final = little
+        self.word: Final = struct.Struct(order + word)
+        self.ehdr: Final = struct.Struct(f"{order}HHI{word * 3}IHHHHHH")
+        self.phdr: Final = struct.Struct(order + ("IIQQQQQQ" if bits == 64 else "IIIIIIII"))
+        self.shdr: Final = struct.Struct(f"{order}II{word * 4}II{word * 2}")
+        self.sym: Final = struct.Struct(order + ("IBBHQQ" if bits == 64 else "IIIBBH"))
+        self.dyn: Final = struct.Struct(order + word * 2)
+        self.rel: Final = struct.Struct(order + word * 2)
+        self.rela: Final = struct.Struct(order + ("QQq" if bits == 64 else "IIi"))
+        self.uint32: Final = struct.Struct(order + "I")
+        self.half: Final = struct.Struct(order + "H")
+        self.order: Final = order
+
+    def segment(self, fields: tuple[int, ...]) -> Segment:
+        """Return an unpacked program header with its fields in the order of `Segment`."""
+        if self.bits == 64:
+            return Segment(*fields)
+        kind, offset, vaddr, paddr, filesz, memsz, flags, align = fields
+        return Segment(kind, flags, offset, vaddr, paddr, filesz, memsz, align)
+
+    def pack_segment(self, segment: Segment) -> bytes:
+        """Return the program header as it stands in the file."""
+        if self.bits == 64:
+            return self.phdr.pack(*segment)
+        kind, flags, offset, vaddr, paddr, filesz, memsz, align = segment
+        return self.phdr.pack(kind, offset, vaddr, paddr, filesz, memsz, flags, align)
+
+
+_LAYOUTS: Final = {(bits, order): Layout(32 * bits, little=order == 1) for bits in (1, 2) for order in (1, 2)}
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One ELF file's bytes and the way through them. Addresses are virtual, offsets are of the file."""
+
+    data: memoryview
+    layout: Layout
+    header: Header
+    segments: tuple[Segment, ...]
+    dynamic_offset: int
+    dynamic: tuple[tuple[int, int], ...]
+    """(tag, value) in file order, without the closing DT_NULL; empty for a file that is not dynamic."""
+
+    def tag(self, tag: int) -> int | None:
+        """Return the value of the last entry with this tag (the one that musl uses), or None."""
+        found = None
+        for key, value in self.dynamic:
+            if key == tag:
+                found = value
+        return found
+
+    def tags(self, tag: int) -> tuple[int, ...]:
+        """Return the values of all entries with this tag, in file order."""
+        return tuple(value for key, value in self.dynamic if key == tag)
+
+    def at(self, vaddr: int, size: int | None = None) -> memoryview:
+        """Return size bytes at a virtual address; with None all to the end of its segment's file content.
+
+        Raises ElfError where no loaded segment has them in the file.
+        """
+        for segment in self.segments:
+            inside = vaddr - segment.vaddr
+            if segment.type == PT_LOAD and 0 <= inside < segment.filesz:
+                available = segment.filesz - inside
+                if size is not None and size > available:
+                    break
+                start = segment.offset + inside
+                return self.data[start : start + (available if size is None else size)]
+        if size == 0:
+            return self.data[:0]
+        raise ElfError(f"{size if size is not None else 'some'} bytes at address {vaddr:#x} are outside the file")
+
+    def offset(self, vaddr: int) -> int:
+        """Return the file offset of an address; raises ElfError where it has none."""
+        for segment in self.segments:
+            if segment.type == PT_LOAD and 0 <= vaddr - segment.vaddr < segment.filesz:
+                return segment.offset + vaddr - segment.vaddr
+        raise ElfError(f"address {vaddr:#x} is outside the file")
+
+
+def is_elf(data: bytes | memoryview) -> bool:
+    """Tell whether these bytes begin an ELF file."""
+    return bytes(data[:4]) == MAGIC
+
+
+def read_image(data: bytes | memoryview) -> Image:
+    """Read header, program headers and dynamic entries.
+
+    Raises ElfError for what is not ELF, and for tables that lie outside the file.
+    """
+    view = memoryview(data)
+    layout = _read_layout(view)
+    header = _read_header(view, layout)
+    segments = _read_segments(view, layout, header)
+    offset, dynamic = _read_dynamic(view, layout, segments)
+    return Image(view, layout, header, segments, offset, dynamic)
+
+
+def _read_layout(view: memoryview) -> Layout:
+    if not is_elf(view):
+        raise ElfError("not an ELF file")
+    if len(view) < 16:
+        raise ElfError("ELF header is cut off")
+    layout = _LAYOUTS.get((view[4], view[5]))
+    if layout is None:
+        raise ElfError(f"ELF class {view[4]} or byte order {view[5]} does not exist")
+    return layout
+
+
+def _read_header(view: memoryview, layout: Layout) -> Header:
+    try:
+        header = Header(*layout.ehdr.unpack_from(view, 16))
+    except struct.error:
+        raise ElfError("ELF header is cut off") from None
+    if header.phnum and header.phentsize != layout.phdr.size:
+        raise ElfError(f"program headers of {header.phentsize} bytes, not {layout.phdr.size}")
+    return header
+
+
+def _read_segments(view: memoryview, layout: Layout, header: Header) -> tuple[Segment, ...]:
+    end = header.phoff + header.phnum * layout.phdr.size
+    if header.phnum and end > len(view):
+        raise ElfError(f"program headers end at {end:#x}, behind the end of the file at {len(view):#x}")
+    table = view[header.phoff : end] if header.phnum else view[:0]
+    segments = tuple(layout.segment(fields) for fields in layout.phdr.iter_unpack(table))
+    for segment in segments:
+        if segment.type == PT_LOAD and segment.offset + segment.filesz > len(view):
+            raise ElfError(
+                f"a segment ends at {segment.offset + segment.filesz:#x}, behind the end of the file at {len(view):#x}"
+            )
+    return segments
+
+
+def _read_dynamic(
+    view: memoryview, layout: Layout, segments: tuple[Segment, ...]
+) -> tuple[int, tuple[tuple[int, int], ...]]:
+    for segment in segments:
+        if segment.type == PT_DYNAMIC and segment.filesz:
+            break
+    else:
+        return 0, ()
+    size = segment.filesz - segment.filesz % layout.dyn.size
+    if segment.offset + size > len(view):
+        raise ElfError("the dynamic section is outside the file")
+    entries: list[tuple[int, int]] = []
+    for tag, value in layout.dyn.iter_unpack(view[segment.offset : segment.offset + size]):
+        if tag == DT_NULL:
+            return segment.offset, tuple(entries)
+        entries.append((tag, value))
+        if len(entries) > _MAX_DYNAMIC:
+            raise ElfError(f"more than {_MAX_DYNAMIC} dynamic entries")
+    raise ElfError("the dynamic section has no end")

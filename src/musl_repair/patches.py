@@ -1,0 +1,114 @@
+"""Resolution → patches: which edits make each file find what it needs inside the wheel. Pure."""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from musl_repair.loader import expand_entry
+from musl_repair.resolve import inside_entries, is_libpython
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import PurePosixPath
+
+    from musl_repair.elf import Elf
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """The edits of one ELF file. None, empty and False mean: leave as it is."""
+
+    member: str
+    """The archive name of the result."""
+    soname: str | None = None
+    rpath: str | None = None
+    """The new DT_RPATH; "" removes DT_RPATH and DT_RUNPATH."""
+    renames: tuple[tuple[str, str], ...] = ()
+    """(needed name, new needed name), sorted."""
+    dropped: tuple[str, ...] = ()
+    """Needed names that are removed, sorted."""
+    lower_relr: bool = False
+
+    @property
+    def edits(self) -> bool:
+        """Whether the dynamic section changes in any other way than by lowering DT_RELR."""
+        return bool(self.soname or self.renames or self.dropped) or self.rpath is not None
+
+    @property
+    def changes(self) -> bool:
+        """Whether anything changes."""
+        return self.edits or self.lower_relr
+
+
+def wheel_patch(
+    member: str,
+    elf: Elf,
+    path: PurePosixPath,
+    edges: Mapping[str, PurePosixPath],
+    places: Mapping[PurePosixPath, PurePosixPath],
+    *,
+    lower_relr: bool,
+    old_loaders: bool,
+) -> Patch:
+    """Return the edits of a file of the wheel, installed at path.
+
+    edges are its needs; places maps each external library to where its graft is installed. old_loaders: whether
+    the tag promises a musl that does not read DT_RUNPATH.
+    """
+    targets = [places.get(target, target) for target in edges.values()]
+    rpath = rpath_to(targets, path, inside_entries(elf, path))
+    changed = rpath != (elf.rpath or "") or (old_loaders and elf.dt_runpath is not None)
+    return Patch(
+        member=member,
+        rpath=rpath if changed else None,
+        renames=_renames(edges, places),
+        dropped=_dropped(elf),
+        lower_relr=lower_relr,
+    )
+
+
+def graft_patch(
+    member: str,
+    elf: Elf,
+    path: PurePosixPath,
+    edges: Mapping[str, PurePosixPath],
+    places: Mapping[PurePosixPath, PurePosixPath],
+    *,
+    lower_relr: bool,
+) -> Patch:
+    """Return the edits of a graft, installed at path: nothing of the search path that it came with is kept."""
+    rpath = rpath_to([places.get(target, target) for target in edges.values()], path, ())
+    return Patch(
+        member=member,
+        soname=path.name if elf.soname != path.name else None,
+        rpath=rpath if rpath != (elf.rpath or "") or elf.dt_runpath is not None else None,
+        renames=_renames(edges, places),
+        dropped=_dropped(elf),
+        lower_relr=lower_relr,
+    )
+
+
+def rpath_to(targets: Iterable[PurePosixPath], path: PurePosixPath, kept: Iterable[str]) -> str:
+    """Return the rpath with which the file at path finds all targets: the kept entries, then what they lack."""
+    entries = list(kept)
+    covered = {posixpath.normpath(expand_entry(entry, path.parent)) for entry in entries}
+    for folder in sorted({str(target.parent) for target in targets} - covered):
+        relative = posixpath.relpath(folder, path.parent)
+        entries.append("$ORIGIN" if relative == "." else f"$ORIGIN/{relative}")
+    return ":".join(entries)
+
+
+def _renames(
+    edges: Mapping[str, PurePosixPath], places: Mapping[PurePosixPath, PurePosixPath]
+) -> tuple[tuple[str, str], ...]:
+    return tuple(
+        (name, places[target].name)
+        for name, target in sorted(edges.items())
+        if target in places and places[target].name != name
+    )
+
+
+def _dropped(elf: Elf) -> tuple[str, ...]:
+    return tuple(sorted(name for name in elf.needed if is_libpython(name)))

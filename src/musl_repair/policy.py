@@ -1,0 +1,136 @@
+"""Architectures and platform tags: what belongs to one target, and what a tag promises.
+
+Source: PEP 656 (musllinux_X_Y_ARCH), musl 1.2.6 arch/*/reloc.h (LDSO_ARCH), the processor supplements of the
+System V ABI.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Final
+
+from musl_repair import relocations
+from musl_repair.errors import PlatformError
+
+if TYPE_CHECKING:
+    from musl_repair.elf import Elf
+
+_TAG: Final = re.compile(r"musllinux_(\d+)_(\d+)(?:_(\w+))?")
+_EF_ARM_ABI_FLOAT_SOFT: Final = 0x200
+_EF_PPC64_ABI: Final = 3
+_EF_RISCV_FLOAT_ABI: Final = 6
+_EF_RISCV_FLOAT_ABI_DOUBLE: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """One architecture that musl and wheels both have; name is the wheel tag's, musl_name the loader's."""
+
+    name: str
+    musl_name: str
+    machine: int
+    bits: int
+    little: bool
+    max_page: int
+    """The largest page size in bytes that its kernels run with."""
+
+    @property
+    def loader(self) -> PurePosixPath:
+        """Where musl's loader, which is also its libc, is installed."""
+        return PurePosixPath(f"/lib/ld-musl-{self.musl_name}.so.1")
+
+    def fits(self, elf: Elf) -> bool:
+        """Whether a file can be loaded into a process of this architecture: machine, class, byte order, ABI flags."""
+        if (elf.machine, elf.bits, elf.little) != (self.machine, self.bits, self.little):
+            return False
+        return _same_abi(elf)
+
+
+def _same_abi(elf: Elf) -> bool:
+    if elf.machine == relocations.EM_ARM:
+        return not elf.flags & _EF_ARM_ABI_FLOAT_SOFT
+    if elf.machine == relocations.EM_PPC64:
+        return elf.flags & _EF_PPC64_ABI in (0, 2)
+    if elf.machine == relocations.EM_RISCV:
+        return elf.flags & _EF_RISCV_FLOAT_ABI == _EF_RISCV_FLOAT_ABI_DOUBLE
+    return True
+
+
+ARCHITECTURES: Final = (
+    Architecture("x86_64", "x86_64", relocations.EM_X86_64, 64, True, 0x1000),
+    Architecture("i686", "i386", relocations.EM_386, 32, True, 0x1000),
+    Architecture("aarch64", "aarch64", relocations.EM_AARCH64, 64, True, 0x10000),
+    Architecture("armv7l", "armhf", relocations.EM_ARM, 32, True, 0x1000),
+    Architecture("ppc64le", "powerpc64le", relocations.EM_PPC64, 64, True, 0x10000),
+    Architecture("s390x", "s390x", relocations.EM_S390, 64, False, 0x1000),
+    Architecture("riscv64", "riscv64", relocations.EM_RISCV, 64, True, 0x1000),
+    Architecture("loongarch64", "loongarch64", relocations.EM_LOONGARCH, 64, True, 0x10000),
+)
+
+
+def architecture_of(elf: Elf) -> Architecture | None:
+    """Return the architecture that a file is for, or None where no wheel tag names it."""
+    for architecture in ARCHITECTURES:
+        if architecture.fits(elf):
+            return architecture
+    return None
+
+
+def describe_target(elf: Elf) -> str:
+    """Return a file's target in words, for messages."""
+    architecture = architecture_of(elf)
+    if architecture is not None:
+        return architecture.name
+    order = "little" if elf.little else "big"
+    return f"ELF machine {elf.machine}, {elf.bits} bit, {order} endian, flags {elf.flags:#x}"
+
+
+def is_glibc_linked(elf: Elf) -> bool:
+    """Whether a file was linked against glibc.
+
+    GLIBC_ABI_DT_RELR does not count: binutils writes it for DT_RELR alone, also on musl.
+    """
+    return any(name.startswith(("ld-linux", "ld64.so")) for name in elf.needed) or any(
+        need.version.startswith("GLIBC_") and need.version != "GLIBC_ABI_DT_RELR" for need in elf.version_needs
+    )
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class MuslTag:
+    """A musllinux platform tag: a promise for every musl from major.minor.0 on."""
+
+    major: int
+    minor: int
+    arch: str
+
+    def __str__(self) -> str:
+        """Return the tag."""
+        return f"musllinux_{self.major}_{self.minor}_{self.arch}"
+
+
+def parse_tag(platform: str) -> MuslTag | None:
+    """Return a complete musllinux tag as a value, None for any other platform tag."""
+    match = _TAG.fullmatch(platform)
+    if match is None or match[3] is None:
+        return None
+    return MuslTag(int(match[1]), int(match[2]), match[3])
+
+
+def requested_tag(platform: str, arch: str) -> MuslTag | None:
+    """Return the tag that a user asks for, None for "auto".
+
+    Raises PlatformError for what is not a musllinux tag, or one of another architecture than the wheel's.
+    """
+    if platform == "auto":
+        return None
+    match = _TAG.fullmatch(platform)
+    if match is None:
+        raise PlatformError(
+            f"{platform!r} is not a platform that musl-repair makes; "
+            f"ask for auto, musllinux_X_Y or musllinux_X_Y_{arch} (for manylinux there is auditwheel)"
+        )
+    if match[3] not in (None, arch):
+        raise PlatformError(f"the wheel is for {arch}, {platform} asks for {match[3]}")
+    return MuslTag(int(match[1]), int(match[2]), arch)

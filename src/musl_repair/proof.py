@@ -1,0 +1,100 @@
+"""Edited files are what the plan says, and otherwise what they were: read back and compared, whoever edited.
+
+pyelftools is the second reader: what our own code wrote, somebody else's reads.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from musl_repair.elf import Elf, VersionNeed, read_elf
+from musl_repair.errors import ElfError, PatchError
+from musl_repair.relocations import RELOCATIONS
+
+if TYPE_CHECKING:
+    from musl_repair.patches import Patch
+
+_STRINGS: Final = {
+    "DT_NEEDED": "needed",
+    "DT_SONAME": "soname",
+    "DT_RPATH": "rpath",
+    "DT_RUNPATH": "runpath",
+}
+
+
+def expected_elf(source: Elf, patch: Patch) -> Elf:
+    """Return the facts that a file has to have after its patch."""
+    renames = dict(patch.renames)
+    needed = tuple(renames.get(name, name) for name in source.needed if name not in patch.dropped)
+    # patchelf keeps the library names of symbol versions true to DT_NEEDED; musl reads neither.
+    versions = tuple(
+        VersionNeed(renames.get(need.library, need.library), need.version) for need in source.version_needs
+    )
+    result = replace(source, needed=needed, version_needs=versions)
+    if patch.soname is not None:
+        result = replace(result, soname=patch.soname)
+    if patch.rpath is not None:
+        result = replace(result, dt_rpath=patch.rpath or None, dt_runpath=None)
+    if patch.lower_relr:
+        relative = RELOCATIONS[source.machine].relative
+        types = tuple(sorted({*source.relocation_types, relative}))
+        result = replace(result, relr=False, relocation_types=types)
+    return result
+
+
+def prove(source: Elf, patch: Patch, content: bytes, *, page_size: int, editor: str) -> Elf:
+    """Read an edited file back and return its facts.
+
+    page_size is the largest page of its architecture: the file must still be mappable with it if it was before.
+    Raises PatchError, naming file, difference and editor, where the file is not what the plan says.
+    """
+    wanted = expected_elf(source, patch)
+    try:
+        found = read_elf(content)
+    except ElfError as error:
+        raise PatchError(f"{patch.member}: {editor} left a broken file: {error}") from error
+    if found.page_size < min(source.page_size, page_size):
+        raise PatchError(
+            f"{patch.member}: {editor} left segments that {min(source.page_size, page_size)}-byte pages cannot map"
+        )
+    _compare(replace(wanted, page_size=0), replace(found, page_size=0), patch.member, editor)
+    _read_again(found, content, patch.member, editor)
+    return found
+
+
+def _compare(wanted: Elf, found: Elf, member: str, editor: str) -> None:
+    if wanted == found:
+        return
+    different = [f.name for f in fields(Elf) if getattr(wanted, f.name) != getattr(found, f.name)]
+    details = "; ".join(
+        f"{name} should be {getattr(wanted, name)!r:.200}, is {getattr(found, name)!r:.200}" for name in different
+    )
+    raise PatchError(f"{member}: {editor} changed the file in another way than planned: {details}")
+
+
+def _read_again(found: Elf, content: bytes, member: str, editor: str) -> None:
+    """Compare with what pyelftools reads, by way of the section headers where the file has them."""
+    # Imported here: only a run that edits needs it.
+    from elftools.common.exceptions import ELFError
+    from elftools.elf.elffile import ELFFile
+
+    read: dict[str, list[str]] = {name: [] for name in _STRINGS.values()}
+    try:
+        elf = ELFFile(io.BytesIO(content))
+        dynamic: Any = elf.get_section_by_name(".dynamic") or next(elf.iter_segments("PT_DYNAMIC"))
+        for tag in dynamic.iter_tags():
+            attribute = _STRINGS.get(tag.entry.d_tag)
+            if attribute is not None:
+                read[attribute].append(getattr(tag, attribute))
+    except (ELFError, StopIteration, UnicodeDecodeError) as error:
+        raise PatchError(f"{member}: {editor} left a file that pyelftools cannot read: {error}") from error
+    own = {
+        "needed": list(found.needed),
+        "soname": [found.soname] if found.soname is not None else [],
+        "rpath": [found.dt_rpath] if found.dt_rpath is not None else [],
+        "runpath": [found.dt_runpath] if found.dt_runpath is not None else [],
+    }
+    if read != own:
+        raise PatchError(f"{member}: {editor} left section headers that disagree: {read} against {own}")

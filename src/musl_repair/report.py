@@ -1,0 +1,155 @@
+"""Plans and findings → text and JSON. Returns values, prints nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from musl_repair.errors import MuslRepairError, RefusedError, Severity, errors_in
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from musl_repair.errors import Finding
+    from musl_repair.patches import Patch
+    from musl_repair.plan import Plan
+    from musl_repair.requirement import Reason
+
+FORMAT: Final = 1
+"""Version of the JSON output: raised when a field changes its meaning or goes; new fields do not raise it."""
+
+
+def error_text(error: MuslRepairError) -> str:
+    """Return an error in full: what, where, what next."""
+    if isinstance(error, RefusedError):
+        return "\n".join([f"error: {error}", *finding_lines(error.findings)])
+    return f"error: {error}"
+
+
+def finding_lines(findings: Iterable[Finding]) -> list[str]:
+    """Return findings as lines, the errors first; what to do next follows the last finding of its kind."""
+    order = list(Severity)
+    ordered = sorted(findings, key=lambda found: (order.index(found.severity), found))
+    width = max((len(found.code) for found in ordered), default=0)
+    lines: list[str] = []
+    for index, found in enumerate(ordered):
+        first, *rest = found.detail.splitlines() or [""]
+        lines.append(f"  {found.code:<{width}}  {found.subject}{', ' if first.startswith('needed') else ': '}{first}")
+        lines += [f"  {'':<{width}}  {line}" for line in rest]
+        following = ordered[index + 1] if index + 1 < len(ordered) else None
+        if following is None or (following.code, following.remedy) != (found.code, found.remedy):
+            lines.append(f"  {'hint' if found.severity is Severity.ERROR else found.severity.value}: {found.remedy}")
+    return lines
+
+
+def plan_text(plan: Plan) -> str:
+    """Return what a repair would do, for people."""
+    lines = [f"{plan.wheel}"]
+    if not plan.changes:
+        lines.append("  nothing to do")
+    elif plan.wheel != plan.result:
+        lines.append(f"  becomes {plan.result}")
+    for graft in plan.grafts:
+        owner = f" ({graft.owner.name} {graft.owner.version})" if graft.owner is not None else ""
+        lines.append(f"  vendors {graft.source}{owner} as {graft.member}")
+    lines += [f"  moves   {move.member} to {move.moved}" for move in plan.moves]
+    lines += [f"  patches {patch.member}: {'; '.join(_edits(patch))}" for patch in plan.patches if patch.changes]
+    if plan.reasons:
+        lines.append(f"  needs   musl {plan.reasons[0].release} or later: {_first_causes(plan.reasons)}")
+    return "\n".join([*lines, *finding_lines(plan.findings)])
+
+
+def _first_causes(reasons: tuple[Reason, ...]) -> str:
+    highest = [reason for reason in reasons if reason.release == reasons[0].release]
+    first = highest[0]
+    more = f" and {len(highest) - 1} more" if len(highest) > 1 else ""
+    return f"{first.cause} in {first.member}{more}"
+
+
+def _edits(patch: Patch) -> Iterable[str]:
+    if patch.soname is not None:
+        yield "soname"
+    if patch.rpath is not None:
+        yield f"rpath {patch.rpath}" if patch.rpath else "no rpath"
+    yield from (f"{old} -> {new}" for old, new in patch.renames)
+    yield from (f"no longer needs {name}" for name in patch.dropped)
+    if patch.lower_relr:
+        yield "DT_RELR lowered"
+
+
+def done_text(plan: Plan) -> str:
+    """Return what a repair did, in a line."""
+    if not plan.changes:
+        return f"{plan.wheel}: nothing to do"
+    lowered = sum(patch.lower_relr for patch in plan.patches)
+    parts = [f"{len(plan.grafts)} vendored", f"{len(plan.patches)} patched", f"{lowered} with DT_RELR lowered"]
+    return f"{plan.wheel}: {', '.join(parts)}"
+
+
+def trace_lines(plan: Plan) -> Iterable[str]:
+    """Yield where every needed library was found."""
+    for path, names in sorted(plan.resolution.edges.items()):
+        for name, found in sorted(names.items()):
+            yield f"{plan.members.get(path, str(path))} needs {name}: {found}"
+
+
+def plan_json(plan: Plan, output: Path | None) -> dict[str, Any]:
+    """Return a plan and what became of it as JSON values."""
+    return {
+        "wheel": str(plan.wheel),
+        "result": str(plan.result),
+        "output": None if output is None else str(output),
+        "changes": plan.changes,
+        "musl": str(plan.reasons[0].release) if plan.reasons else None,
+        "grafts": [
+            {
+                "member": graft.member,
+                "source": str(graft.source),
+                "sha256": graft.sha256,
+                "package": None if graft.owner is None else {"name": graft.owner.name, "version": graft.owner.version},
+            }
+            for graft in plan.grafts
+        ],
+        "moves": [{"member": move.member, "moved": move.moved} for move in plan.moves],
+        "patches": [_patch_json(patch) for patch in plan.patches],
+        "needs": {
+            plan.members.get(path, str(path)): {
+                name: plan.members.get(at, str(at)) for name, at in sorted(names.items())
+            }
+            for path, names in sorted(plan.resolution.edges.items())
+        },
+        "findings": [finding_json(found) for found in plan.findings],
+    }
+
+
+def _patch_json(patch: Patch) -> dict[str, Any]:
+    return {
+        "member": patch.member,
+        "soname": patch.soname,
+        "rpath": patch.rpath,
+        "renames": dict(patch.renames),
+        "dropped": list(patch.dropped),
+        "lower_relr": patch.lower_relr,
+    }
+
+
+def finding_json(found: Finding) -> dict[str, str]:
+    """Return a finding as JSON values."""
+    return {
+        "code": found.code,
+        "severity": found.severity.value,
+        "subject": found.subject,
+        "detail": found.detail,
+        "remedy": found.remedy,
+    }
+
+
+def failure_json(wheel: Path, error: MuslRepairError) -> dict[str, Any]:
+    """Return a wheel that could not be repaired as JSON values."""
+    findings = error.findings if isinstance(error, RefusedError) else ()
+    return {"wheel": wheel.name, "error": str(error), "findings": [finding_json(found) for found in findings]}
+
+
+def is_failure(findings: tuple[Finding, ...], *, strict: bool) -> bool:
+    """Whether findings make a wheel wrong: errors do, warnings where the user is strict."""
+    return bool(errors_in(findings)) or (strict and any(f.severity is Severity.WARNING for f in findings))

@@ -1,0 +1,195 @@
+"""What each ELF file of a wheel needs and where it comes from, before anything is changed.
+
+This is musl's own search (loader.py) over the wheel's files and a target system, with the wheel's search paths
+extended first: by the folders of the wheel that have what is needed, and by the user's (--ldpaths).
+"""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Final
+
+from musl_repair.elf import Elf
+from musl_repair.loader import (
+    Attempt,
+    Mounted,
+    Need,
+    Scope,
+    World,
+    expand_entry,
+    is_reserved,
+    is_valid_entry,
+    load,
+    refusal,
+    rpath_entries,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from musl_repair.policy import Architecture
+    from musl_repair.sysroot import Unusable
+
+_LIBPYTHON: Final = "libpython*"
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """The needs of a wheel. Paths are loader paths; a graft's is the real file's."""
+
+    edges: Mapping[PurePosixPath, Mapping[str, PurePosixPath]]
+    """File → needed name → file that answers it, for the wheel's files and all that they pull in from the system."""
+    missing: tuple[Need, ...]
+    """Needs that nothing answers, sorted by name and file."""
+    elfs: Mapping[PurePosixPath, Elf]
+    """The facts of every file in edges."""
+
+    def closure(self, path: PurePosixPath) -> frozenset[PurePosixPath]:
+        """Return all files that come with a file, itself among them."""
+        found, queue = {path}, [path]
+        for at in queue:
+            new = set(self.edges.get(at, {}).values()) - found
+            found |= new
+            queue.extend(new)
+        return frozenset(found)
+
+
+def is_libpython(name: str) -> bool:
+    """Whether a needed name is the interpreter's own library."""
+    return fnmatchcase(name, _LIBPYTHON)
+
+
+def is_excluded(name: str, patterns: Iterable[str]) -> bool:
+    """Whether one of the user's patterns (shell wildcards) keeps a needed name out of the wheel."""
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def inside_entries(elf: Elf, path: PurePosixPath) -> tuple[str, ...]:
+    """Return the rpath entries of an installed file that stay in its scheme's folder, as they are spelled, each once.
+
+    Entries with an unknown token are left out: musl would drop the whole rpath for them.
+    """
+    root = str(scheme_root(path))
+    kept: dict[str, None] = {}
+    for entry in rpath_entries(elf.rpath):
+        folder = posixpath.normpath(expand_entry(entry, path.parent))
+        if is_valid_entry(entry) and (folder == root or folder.startswith(f"{root}/")):
+            kept[entry] = None
+    return tuple(kept)
+
+
+def scheme_root(path: PurePosixPath) -> PurePosixPath:
+    """Return the folder that a path's install scheme begins at: paths relative to each other are known below it."""
+    return PurePosixPath(*path.parts[:2])
+
+
+class _Searching:
+    """The world as planning sees it: excluded names and libpython are not needed, search paths are extended."""
+
+    def __init__(self, world: World, extended: Mapping[PurePosixPath, str], excluded: tuple[str, ...]) -> None:
+        self._world = world
+        self._extended = extended
+        self._excluded = excluded
+        self._seen: dict[PurePosixPath, Elf | Unusable | None] = {}
+
+    def read(self, path: PurePosixPath) -> Elf | Unusable | None:
+        if path not in self._seen:
+            self._seen[path] = self._changed(path, self._world.read(path))
+        return self._seen[path]
+
+    def real(self, path: PurePosixPath) -> PurePosixPath:
+        return self._world.real(path)
+
+    def _changed(self, path: PurePosixPath, answer: Elf | Unusable | None) -> Elf | Unusable | None:
+        if not isinstance(answer, Elf):
+            return answer
+        needed = tuple(
+            name for name in answer.needed if not is_libpython(name) and not is_excluded(name, self._excluded)
+        )
+        rpath = self._extended.get(path)
+        if rpath is None:
+            return answer if needed == answer.needed else replace(answer, needed=needed)
+        return replace(answer, needed=needed, dt_rpath=rpath, dt_runpath=None)
+
+
+def resolve(
+    files: Mapping[PurePosixPath, Elf | Unusable],
+    system: World,
+    architecture: Architecture,
+    *,
+    search_path: tuple[PurePosixPath, ...],
+    library_path: tuple[PurePosixPath, ...] = (),
+    excluded: tuple[str, ...] = (),
+) -> Resolution:
+    """Resolve every need of every loadable file of a wheel (files, by loader path) against wheel and system.
+
+    Each file is taken as one that Python loads first. A need that is answered on one way to a library and not on
+    another counts as answered: the repaired library finds it on every way.
+    """
+    elfs = {path: elf for path, elf in files.items() if isinstance(elf, Elf)}
+    extended = {path: _extended_rpath(path, elf, elfs, library_path) for path, elf in sorted(elfs.items())}
+    world = _Searching(Mounted(files, system), extended, excluded)
+    edges: dict[PurePosixPath, dict[str, PurePosixPath]] = {path: {} for path in sorted(elfs)}
+    failed: dict[tuple[str, PurePosixPath], Need] = {}
+    for path, elf in sorted(elfs.items()):
+        scope = Scope(architecture.loader, search_path, accepts=refusal(elf))
+        for need in load(path, world, scope):
+            needed_by = world.real(need.needed_by)
+            names = edges.setdefault(needed_by, {})
+            if need.found is not None:
+                names.setdefault(need.name, world.real(need.found))
+                edges.setdefault(world.real(need.found), {})
+            elif need.missing:
+                failed.setdefault((need.name, needed_by), need)
+    facts = {path: answer for path in edges if isinstance(answer := Mounted(files, system).read(path), Elf)}
+    missing = tuple(need for (name, by), need in sorted(failed.items()) if name not in edges[by])
+    return Resolution(edges, tuple(_unextended(need) for need in missing), facts)
+
+
+def _unextended(need: Need) -> Need:
+    """Return a need whose trace names each folder once, in order."""
+    return replace(need, searched=tuple(dict.fromkeys(Attempt(*attempt) for attempt in need.searched)))
+
+
+def _extended_rpath(
+    path: PurePosixPath,
+    elf: Elf,
+    elfs: Mapping[PurePosixPath, Elf],
+    library_path: tuple[PurePosixPath, ...],
+) -> str:
+    """Return where planning looks first for what a file of the wheel needs.
+
+    In this order: its own entries inside the wheel, other folders of the wheel that have a needed name, the user's
+    folders, and last the entries that lead out of the wheel, which the repaired file will not have.
+    """
+    inside = [str(expand_entry(entry, path.parent)) for entry in inside_entries(elf, path)]
+    own = set(map(posixpath.normpath, inside))
+    outside = [
+        str(expand_entry(entry, path.parent))
+        for entry in rpath_entries(elf.rpath)
+        if is_valid_entry(entry) and posixpath.normpath(expand_entry(entry, path.parent)) not in own
+    ]
+    found = [
+        str(folder)
+        for name in elf.needed
+        if not is_reserved(name) and not any(PurePosixPath(at) / name in elfs for at in own)
+        for folder in _folders_with(name, path, elf, elfs)
+    ]
+    return ":".join(dict.fromkeys([*inside, *found, *map(str, library_path), *outside]))
+
+
+def _folders_with(
+    name: str, path: PurePosixPath, elf: Elf, elfs: Mapping[PurePosixPath, Elf]
+) -> tuple[PurePosixPath, ...]:
+    """Return the folder of the wheel's file of that name, the nearest if there are several, or nothing."""
+    refuses = refusal(elf)
+    folders = [
+        candidate.parent
+        for candidate, other in elfs.items()
+        if candidate.name == name and scheme_root(candidate) == scheme_root(path) and not refuses(other)
+    ]
+    nearest = sorted(folders, key=lambda folder: (len(posixpath.relpath(folder, path.parent).split("/")), folder))
+    return tuple(nearest[:1])

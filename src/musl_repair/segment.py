@@ -1,0 +1,119 @@
+"""Append one read-only segment to an ELF file: the grown program header table, and new tables behind it.
+
+Source: System V ABI chapter 5, and for what loaders ask beyond it musl 1.2.6 ldso/dynlink.c map_library and
+Linux fs/binfmt_elf.c.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from musl_repair import elfimage as image_
+from musl_repair.elfimage import Image, Segment
+from musl_repair.errors import ElfError
+from musl_repair.relocations import EM_AARCH64, EM_LOONGARCH, EM_PPC64
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_PAGE: Final = 0x1000
+_LARGE_PAGE: Final = 0x10000
+_LARGE_PAGE_MACHINES: Final = frozenset({EM_AARCH64, EM_PPC64, EM_LOONGARCH})
+_ALIGNMENT: Final = 8
+"""Where each block starts: enough for any table of words, of both classes."""
+_MAX_SEGMENTS: Final = 0xFFFF - 1
+"""0xffff is PN_XNUM: the number is elsewhere."""
+_MAX_PADDING: Final = 0x4000000
+
+
+class Place(NamedTuple):
+    """Where a block of the new segment went."""
+
+    offset: int
+    vaddr: int
+
+
+@dataclass(frozen=True, slots=True)
+class Grown:
+    """A file with its new segment: data is the caller's own, to write into."""
+
+    data: bytearray
+    places: tuple[Place, ...]
+    """One for each block, in the order given."""
+
+
+def page_size(image: Image) -> int:
+    """Return the largest page that the file has to fit: what its machine may run with, more if the file can more."""
+    promised = max((s.align for s in image.segments if s.type == image_.PT_LOAD), default=0)
+    own = _LARGE_PAGE if image.header.machine in _LARGE_PAGE_MACHINES else _PAGE
+    return _LARGE_PAGE if promised > own else own
+
+
+def append_segment(image: Image, blocks: Sequence[bytes]) -> Grown:
+    """Return the file with one more PT_LOAD at its end, that holds the program header table and then the blocks.
+
+    Only the ELF header and the program headers know of it yet; the old header table is filled with zeros.
+    Raises ElfError where the file has no room for it.
+    """
+    ends, starts = [image.layout.phdr.size * (len(image.segments) + 1)], []
+    for block in blocks:
+        starts.append(_up(ends[-1], _ALIGNMENT))
+        ends.append(starts[-1] + len(block))
+    total = ends[-1]
+    start = _place(image, total)
+    added = Segment(image_.PT_LOAD, image_.PF_R, start.offset, start.vaddr, start.vaddr, total, total, page_size(image))
+    data = bytearray(image.data)
+    data.extend(bytes(start.offset + total - len(data)))
+    _write_headers(image, data, added)
+    places = tuple(Place(start.offset + inside, start.vaddr + inside) for inside in starts)
+    for place, block in zip(places, blocks, strict=True):
+        data[place.offset : place.offset + len(block)] = block
+    return Grown(data, places)
+
+
+def _place(image: Image, size: int) -> Place:
+    """Find the first address behind all segments, on a page of its own, congruent to the end of the file."""
+    loads = [s for s in image.segments if s.type == image_.PT_LOAD]
+    page, end = page_size(image), _up(len(image.data), _ALIGNMENT)
+    # One page stays free between: GNU strip and objcopy move the start of a segment with program headers, but
+    # without the ELF header, down by up to a page, without regard for the segment below.
+    free = _up(max((s.vaddr + s.memsz for s in loads), default=0), page) + page
+    if _is_program(image):
+        # Linux before 5.18 gives AT_PHDR as the address of the first segment plus e_phoff, so where a program
+        # starts, offset and address have to keep the distance that they have in the first segment.
+        distance = loads[0].vaddr - loads[0].offset
+        vaddr = max(free, _up(end + distance, _ALIGNMENT))
+        place = Place(vaddr - distance, vaddr)
+    else:
+        place = Place(end, free + end % page)
+    if place.vaddr + size >= 1 << image.layout.bits or place.offset - end > _MAX_PADDING:
+        raise ElfError(f"no room for a segment at address {place.vaddr:#x}, behind all others")
+    if len(image.segments) >= _MAX_SEGMENTS:
+        raise ElfError(f"no room for one more program header: there are {len(image.segments)}")
+    return place
+
+
+def _is_program(image: Image) -> bool:
+    """Tell whether the kernel may start the file: a library has neither interpreter nor the PIE flag."""
+    pie = (image.tag(image_.DT_FLAGS_1) or 0) & image_.DF_1_PIE
+    return bool(pie) or any(s.type == image_.PT_INTERP for s in image.segments)
+
+
+def _write_headers(image: Image, data: bytearray, added: Segment) -> None:
+    layout, header = image.layout, image.header
+    last = max((i for i, s in enumerate(image.segments) if s.type == image_.PT_LOAD), default=-1)
+    segments = [*image.segments[: last + 1], added, *image.segments[last + 1 :]]
+    size = len(segments) * layout.phdr.size
+    # GNU strip expects the program headers at the very start of their segment. llvm-strip aligns only the first of
+    # two segments with one offset, and that is PT_PHDR: so it carries the alignment of its PT_LOAD.
+    own = added._replace(type=image_.PT_PHDR, filesz=size, memsz=size)
+    table = b"".join(layout.pack_segment(own if s.type == image_.PT_PHDR else s) for s in segments)
+    old = size - layout.phdr.size
+    data[header.phoff : header.phoff + old] = bytes(old)
+    data[added.offset : added.offset + size] = table
+    layout.ehdr.pack_into(data, 16, *header._replace(phoff=added.offset, phnum=len(segments)))
+
+
+def _up(number: int, multiple: int) -> int:
+    return -(-number // multiple) * multiple

@@ -1,0 +1,230 @@
+"""A target root: its files, which no link leads out of, its search path, its packages.
+
+Source: path_resolution(7) and chroot(2) for links, musl 1.2.6 ldso/dynlink.c for the search path, apk-tools'
+installed database.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from musl_repair.elf import Elf, read_elf
+from musl_repair.elfimage import MAGIC
+from musl_repair.errors import ElfError, SysrootError
+
+HOST: Final = PurePosixPath("/<host>")
+"""Where the loader finds folders of this machine that lie outside the root (--ldpaths)."""
+
+DEFAULT_PATH: Final = tuple(PurePosixPath(folder) for folder in ("/lib", "/usr/local/lib", "/usr/lib"))
+_APK_DATABASES: Final = ("/lib/apk/db/installed", "/usr/lib/apk/db/installed")
+_MAX_LINKS: Final = 40
+"""Linux' own limit for one path."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """A file that is there and that no loader could use; reason says why."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """One installed package, in the words of apk's database; license is its licence expression."""
+
+    name: str
+    version: str
+    arch: str = ""
+    license: str = ""
+    origin: str = ""
+    commit: str = ""
+    url: str = ""
+
+
+class Sysroot:
+    """Reads a root folder as a system that was started from it would see it.
+
+    Loader paths in, facts out; what was read once is not read again.
+    """
+
+    def __init__(self, root: Path) -> None:
+        """Take a folder as root. Raises SysrootError where there is none."""
+        if not root.is_dir():
+            raise SysrootError(f"the sysroot {root} is not a folder")
+        self.root: Final = root
+        self._facts: dict[PurePosixPath, Elf | Unusable] = {}
+        self._real: dict[PurePosixPath, PurePosixPath | Unusable | None] = {}
+        self._owners: dict[str, Package] | None = None
+
+    def read(self, path: PurePosixPath) -> Elf | Unusable | None:
+        """Return the facts of the file that a loader would open here; None where there is no file."""
+        real = self._resolve(path)
+        if real is None or isinstance(real, Unusable):
+            return real
+        if real not in self._facts:
+            self._facts[real] = self._read(self._on_disk(real))
+        return self._facts[real]
+
+    def real(self, path: PurePosixPath) -> PurePosixPath:
+        """Return the path with all links resolved inside the root; the path itself where it leads nowhere."""
+        real = self._resolve(path)
+        return real if isinstance(real, PurePosixPath) else path
+
+    def file(self, path: PurePosixPath) -> Path:
+        """Return the file on this machine that a path of the root leads to. Raises SysrootError without one."""
+        real = self._resolve(path)
+        if not isinstance(real, PurePosixPath):
+            raise SysrootError(f"{path} is not in the sysroot {self.root}")
+        return self._on_disk(real)
+
+    def content(self, path: PurePosixPath) -> bytes:
+        """Return a file's content. Raises SysrootError where it cannot be read."""
+        try:
+            return self.file(path).read_bytes()
+        except OSError as error:
+            raise SysrootError(f"cannot read {path} in the sysroot {self.root}: {error.strerror}") from error
+
+    def digest(self, path: PurePosixPath) -> str:
+        """Return the SHA-256 of a file's content, in hex."""
+        return hashlib.sha256(self.content(path)).hexdigest()
+
+    def search_path(self, musl_arch: str) -> tuple[PurePosixPath, ...]:
+        """Return the folders that musl searches last.
+
+        musl ldso/dynlink.c, load_library: /etc/ld-musl-$ARCH.path replaces the built-in list.
+        """
+        path = PurePosixPath(f"/etc/ld-musl-{musl_arch}.path")
+        if not isinstance(self._resolve(path), PurePosixPath):
+            return DEFAULT_PATH
+        entries = self.content(path).decode("utf-8", "surrogateescape").replace("\n", ":").split(":")
+        return tuple(PurePosixPath(entry) for entry in entries if entry.startswith("/"))
+
+    def loaders(self) -> tuple[str, ...]:
+        """Return the file names of the musl loaders in /lib, sorted: one for each architecture that can run."""
+        folder = self._resolve(PurePosixPath("/lib"))
+        if not isinstance(folder, PurePosixPath):
+            return ()
+        return tuple(sorted(place.name for place in self._on_disk(folder).glob("ld-musl-*.so.1")))
+
+    def locate(self, folder: Path) -> PurePosixPath:
+        """Return the loader path of a folder that a user names: the root's if it has it, else this machine's."""
+        inside = PurePosixPath("/") / folder.as_posix()
+        real = self._resolve(inside)
+        if isinstance(real, PurePosixPath) and self._on_disk(real).is_dir():
+            return inside
+        return HOST / str(folder.absolute()).lstrip("/")
+
+    def owner(self, path: PurePosixPath) -> Package | None:
+        """Return the package that installed a file of the root, by apk's database."""
+        owners = self._packages()
+        return owners.get(str(self.real(path)).lstrip("/")) or owners.get(str(path).lstrip("/"))
+
+    def _packages(self) -> dict[str, Package]:
+        if self._owners is None:
+            self._owners = {}
+            for database in _APK_DATABASES:
+                if isinstance(self._resolve(PurePosixPath(database)), PurePosixPath):
+                    text = self.content(PurePosixPath(database)).decode("utf-8", "replace")
+                    self._owners = _read_apk(text)
+                    break
+        return self._owners
+
+    def _on_disk(self, real: PurePosixPath) -> Path:
+        if real.parts[:2] == HOST.parts:
+            return Path("/", *real.parts[2:])
+        return self.root.joinpath(*real.parts[1:])
+
+    def _resolve(self, path: PurePosixPath) -> PurePosixPath | Unusable | None:
+        if path not in self._real:
+            self._real[path] = self._walk(path)
+        return self._real[path]
+
+    def _walk(self, path: PurePosixPath) -> PurePosixPath | Unusable | None:
+        top = HOST if path.parts[:2] == HOST.parts else PurePosixPath("/")
+        rest = list(reversed(path.parts[len(top.parts) :]))
+        at, links = top, 0
+        while rest:
+            part = rest.pop()
+            if part == "..":
+                at = at.parent if at != top else top
+                continue
+            try:
+                target = self._link(at / part)
+            except OSError as error:
+                missing = error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ENAMETOOLONG)
+                return None if missing else Unusable(error.strerror or str(error))
+            if target is None:
+                at = at / part
+                continue
+            links += 1
+            if links > _MAX_LINKS:
+                return Unusable("a loop of symbolic links")
+            at = top if target.is_absolute() else at
+            rest.extend(reversed([part for part in target.parts if part != "/"]))
+        return at
+
+    def _link(self, at: PurePosixPath) -> PurePosixPath | None:
+        """Return where a link points, None for anything else that is there. Raises OSError where nothing is."""
+        place = self._on_disk(at)
+        if stat.S_ISLNK(place.lstat().st_mode):
+            return PurePosixPath(os.fsdecode(place.readlink()))
+        return None
+
+    def _read(self, place: Path) -> Elf | Unusable:
+        try:
+            # O_NONBLOCK: opening a FIFO must not wait for a writer.
+            descriptor = os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError as error:
+            return Unusable(error.strerror or str(error))
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return Unusable("not a regular file")
+            if file.read(4) != MAGIC:
+                return Unusable("not an ELF file")
+            file.seek(0)
+            try:
+                elf = read_elf(file.read())
+            except ElfError as error:
+                return Unusable(f"not a sound ELF file: {error}")
+        return elf if elf.loadable else Unusable("not a shared object")
+
+
+def _read_apk(text: str) -> dict[str, Package]:
+    """Return file (without leading slash) → package of an apk database.
+
+    Blocks are separated by blank lines; F: names a folder and R: a file in the folder named last.
+    """
+    owners: dict[str, Package] = {}
+    for block in text.split("\n\n"):
+        fields: dict[str, str] = {}
+        folder, files = "", []
+        for line in block.splitlines():
+            key, _, value = line.partition(":")
+            if key == "F":
+                folder = value
+            elif key == "R":
+                files.append(f"{folder}/{value}" if folder else value)
+            else:
+                fields.setdefault(key, value)
+        if "P" in fields and "V" in fields:
+            package = _package(fields)
+            owners.update(dict.fromkeys(files, package))
+    return owners
+
+
+def _package(fields: dict[str, str]) -> Package:
+    return Package(
+        name=fields["P"],
+        version=fields["V"],
+        arch=fields.get("A", ""),
+        license=fields.get("L", ""),
+        origin=fields.get("o", ""),
+        commit=fields.get("c", ""),
+        url=fields.get("U", ""),
+    )

@@ -1,0 +1,121 @@
+"""Which platform tags a wheel gets, and what keeps it from a lower one.
+
+Source: PEP 656: musllinux_X_Y promises musl X.Y.0 and everything later; the tag carries no patch release.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from musl_repair.abi import Release, history
+from musl_repair.elf import Elf
+from musl_repair.errors import Finding, finding
+from musl_repair.policy import Architecture, MuslTag, parse_tag, requested_tag
+from musl_repair.requirement import Reason, lowest_release
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import PurePosixPath
+    from typing import Protocol
+
+    from musl_repair.sysroot import Package, Unusable
+    from musl_repair.wheel import WheelName
+
+    class _Target(Protocol):
+        def read(self, path: PurePosixPath) -> Elf | Unusable | None: ...
+
+        def owner(self, path: PurePosixPath) -> Package | None: ...
+
+
+_OLDEST: Final = (1, 1)
+"""The lowest tag that "auto" gives: installers and indexes know none before it."""
+_MOST_REASONS: Final = 10
+
+
+def system_release(target: _Target, architecture: Architecture) -> Release | None:
+    """Return the musl release of a system without running anything from it; None where it has no musl.
+
+    Taken from apk's database, else from the names that its libc exports (the newest release that fits).
+    """
+    libc = target.read(architecture.loader)
+    if not isinstance(libc, Elf):
+        return None
+    package = target.owner(architecture.loader)
+    if package is not None and package.name == "musl":
+        return Release.parse(package.version)
+    fitting = history(architecture.name).identify(libc.exports)
+    return fitting[-1] if fitting else None
+
+
+def choose_platforms(
+    name: WheelName,
+    architecture: Architecture,
+    *,
+    requested: str,
+    system: Release | None,
+    reasons: tuple[Reason, ...],
+    vendors: bool,
+) -> WheelName:
+    """Return the name that the repaired wheel gets.
+
+    A tag that was asked for is taken. Else a musllinux wheel that gets no library keeps its tags; any other wheel gets
+    the higher of the system's musl and the one that it requires. Tags for other systems stay if no library is added.
+    Raises PlatformError for a request that is no musllinux tag of the architecture.
+    """
+    asked = requested_tag(requested, architecture.name)
+    own = tuple(tag for tag in map(parse_tag, name.platforms) if tag is not None)
+    if asked is not None:
+        tags: tuple[MuslTag, ...] = (asked,)
+    elif own and not vendors:
+        tags = own
+    else:
+        lowest = lowest_release(reasons, architecture.name)
+        known = [lowest] if system is None else [lowest, system]
+        tags = (MuslTag(*max(_OLDEST, *((r.major, r.minor) for r in known)), architecture.name),)
+    others = [platform for platform in name.platforms if not _is_replaced(platform) and not vendors]
+    return replace(name, platform=".".join([*others, *map(str, tags)]))
+
+
+def _is_replaced(platform: str) -> bool:
+    return platform == "any" or platform.startswith(("linux_", "musllinux_"))
+
+
+def musl_tags(name: WheelName) -> tuple[MuslTag, ...]:
+    """Return the musllinux tags of a wheel's name, lowest first."""
+    return tuple(sorted(tag for tag in map(parse_tag, name.platforms) if tag is not None))
+
+
+def promises(name: WheelName, release: Release) -> bool:
+    """Whether a wheel's tags promise that it runs on a musl older than this release."""
+    return any(Release(tag.major, tag.minor, 0) < release for tag in musl_tags(name))
+
+
+def judge_tag(name: WheelName, reasons: tuple[Reason, ...]) -> tuple[Finding, ...]:
+    """Return what is wrong with a wheel's lowest musllinux tag, in view of what its files require."""
+    tags = musl_tags(name)
+    if not tags:
+        return ()
+    tag = tags[0]
+    broken = tuple(reason for reason in reasons if reason.release > Release(tag.major, tag.minor, 0))
+    if not broken:
+        return ()
+    highest = broken[0].release
+    if (highest.major, highest.minor) > (tag.major, tag.minor):
+        remedy = f"ask for musllinux_{highest.major}_{highest.minor} (or for auto), or avoid what needs the newer musl"
+        return (finding("tag-too-low", str(tag), _because(broken), remedy=remedy),)
+    return (finding("tag-promises-too-much", str(tag), _because(broken)),)
+
+
+def _because(reasons: Iterable[Reason]) -> str:
+    """Return the reasons as text, a line each for a cause and the files that have it."""
+    files: dict[tuple[Release, str], list[str]] = {}
+    for reason in reasons:
+        files.setdefault((reason.release, reason.cause), []).append(reason.member)
+    lines = [
+        f"{cause} is there since musl {release}; needed by {', '.join(members)}"
+        for (release, cause), members in files.items()
+    ]
+    if len(lines) > _MOST_REASONS:
+        lines = [*lines[:_MOST_REASONS], f"and {len(lines) - _MOST_REASONS} more"]
+    return "\n".join(lines)
