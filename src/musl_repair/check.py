@@ -9,7 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from musl_repair.elfimage import ET_DYN, ET_EXEC
-from musl_repair.errors import Finding, finding
+from musl_repair.findings import Finding, finding
 from musl_repair.loader import Mounted, Need, Scope, is_reserved, load
 from musl_repair.policy import Architecture, architecture_of, describe_target, is_glibc_linked, parse_tag
 from musl_repair.sysroot import DEFAULT_PATH

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from musl_repair.abi import Feature, feature_since
 from musl_repair.check import code_files, common_architecture, judge_files, judge_missing, judge_record
-from musl_repair.errors import Finding, WheelError, finding
+from musl_repair.errors import WheelError
+from musl_repair.findings import Finding, finding
 from musl_repair.grafts import Graft, graft_name
 from musl_repair.loader import World, is_mounted, is_reserved
 from musl_repair.patches import Patch, graft_patch, rpath_to, wheel_patch

@@ -14,16 +14,13 @@ from musl_repair import elfimage as image_
 from musl_repair.elfimage import Image, read_image
 from musl_repair.errors import ElfError
 from musl_repair.relocations import EM_386, EM_ARM, RELOCATIONS
-from musl_repair.segment import Place, append_segment
+from musl_repair.segment import Place, Section, Sections, append_segment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _REL_MACHINES: Final = frozenset({EM_386, EM_ARM})
 _RELR_TAGS: Final = frozenset({image_.DT_RELR, image_.DT_RELRSZ, image_.DT_RELRENT})
-# All of one length, with the NUL of the name before.
-_RELR_NAME: Final = b"\0.relr.dyn\0"
-_CLEARED_NAME: Final = b"\0.cleared\0\0"
 _DIGITS: Final = bytes.maketrans(b"01", b"\0\1")
 
 
@@ -34,13 +31,13 @@ class _Form(NamedTuple):
     table: int
     size: int
     entry: int
-    count: int
+    relatives: int
     section: int
     name: bytes
 
 
 _REL: Final = _Form(
-    2, image_.DT_REL, image_.DT_RELSZ, image_.DT_RELENT, image_.DT_RELCOUNT, image_.SHT_REL, b"\0.rel.dyn\0\0"
+    2, image_.DT_REL, image_.DT_RELSZ, image_.DT_RELENT, image_.DT_RELCOUNT, image_.SHT_REL, b".rel.dyn"
 )
 _RELA: Final = _Form(
     3,
@@ -49,7 +46,7 @@ _RELA: Final = _Form(
     image_.DT_RELAENT,
     image_.DT_RELACOUNT,
     image_.SHT_RELA,
-    b"\0.rela.dyn\0",
+    b".rela.dyn",
 )
 
 
@@ -62,26 +59,13 @@ class _Part(NamedTuple):
 
 
 class _Table(NamedTuple):
-    """The new table: count relative relocations, then the parts of the old table."""
+    """The new table: so many relative relocations, then the parts of the old table."""
 
     form: _Form
     place: Place
     size: int
-    count: int
+    relatives: int
     parts: tuple[_Part, ...]
-
-
-class _Section(NamedTuple):
-    name: int
-    type: int
-    flags: int
-    vaddr: int
-    offset: int
-    size: int
-    link: int
-    info: int
-    align: int
-    entry: int
 
 
 def has_relr(image: Image) -> bool:
@@ -250,8 +234,8 @@ def _write_dynamic(image: Image, data: bytearray, table: _Table) -> None:
         if tag in _RELR_TAGS:
             entries.extend(missing[:1])
             del missing[:1]
-        elif tag == form.count:
-            entries.append((tag, value + table.count))
+        elif tag == form.relatives:
+            entries.append((tag, value + table.relatives))
         else:
             entries.append((tag, new.get(tag, value)))
     if missing:
@@ -263,41 +247,33 @@ def _write_dynamic(image: Image, data: bytearray, table: _Table) -> None:
 
 def _write_sections(image: Image, data: bytearray, table: _Table) -> None:
     """Make the section headers of the old tables true again: readelf, strip and patchelf go by them."""
-    sections = _read_sections(image)
+    sections = Sections(image, data)
+    relr = next((i for i, s in enumerate(sections.all) if s.type == image_.SHT_RELR), None)
     changed = _moved_sections(sections, table)
-    relr = next((i for i, s in enumerate(sections) if s.type == image_.SHT_RELR), None)
     if not changed:
-        # lld keeps an empty .rela.dyn; and of two sections with that name patchelf sees the first.
-        names = (i for i in range(len(sections)) if _name(image, sections, i) == table.form.name.rstrip(b"\0") + b"\0")
-        index = next(names, relr)
+        # lld keeps an empty .rela.dyn; and of two sections of that name patchelf would take the first.
+        index = sections.find(table.form.name)
+        if index is None and relr is not None:
+            index, relr = relr, None
+            sections.rename(index, table.form.name)
         if index is not None:
             changed[index] = _new_section(image, sections, index, table)
-        if index == relr
-    if index is not None and changed:
-        _rename(image, data, sections, index, _CLEARED_NAME)
-        changed[index] = sections[index]._replace(type=image_.SHT_PROGBITS, entry=0)
-    elif index is not None:
-        _rename(image, data, sections, index, table.form.name)
-        changed[index] = _new_section(image, sections, index, table)
-    for number, section in changed.items():
-        image.layout.shdr.pack_into(data, image.header.shoff + number * image.layout.shdr.size, *section)
+    if relr is not None:
+        # Its cleared bytes stay a section, because GNU strip does not renumber .dynsym's st_shndx when one goes, and
+        # get another name, because GNU strip derives the type of a section from that.
+        sections.rename(relr, b".cleared")
+        changed[relr] = sections.all[relr]._replace(type=image_.SHT_PROGBITS, entry=0)
+    for index, section in changed.items():
+        sections.replace(index, section)
 
 
-def _read_sections(image: Image) -> tuple[_Section, ...]:
-    header, size = image.header, image.layout.shdr.size
-    end = header.shoff + header.shnum * size
-    if not header.shoff or header.shentsize != size or end > len(image.data):
-        return ()  # none, or a broken table: nobody goes by it, and no loader reads it
-    return tuple(_Section(*fields) for fields in image.layout.shdr.iter_unpack(image.data[header.shoff : end]))
-
-
-def _moved_sections(sections: tuple[_Section, ...], table: _Table) -> dict[int, _Section]:
+def _moved_sections(sections: Sections, table: _Table) -> dict[int, Section]:
     """Return the sections of the old table, moved to their copies; the first one has the new relocations, too."""
-    moved: dict[int, _Section] = {}
-    for index, section in enumerate(sections):
+    moved: dict[int, Section] = {}
+    for index, section in enumerate(sections.all):
         for part in table.parts:
             inside = section.vaddr - part.vaddr
-            if section.type == table.form.section and 0 <= inside < part.size:
+            if section.type == table.form.section and 0 <= inside < part.size and section.size:
                 start = part.start + inside if moved else 0
                 end = part.start + min(inside + section.size, part.size)
                 place = table.place.vaddr + start, table.place.offset + start
@@ -305,27 +281,16 @@ def _moved_sections(sections: tuple[_Section, ...], table: _Table) -> dict[int, 
     return moved
 
 
-def _new_section(image: Image, sections: tuple[_Section, ...], index: int, table: _Table) -> _Section:
-    return sections[index]._replace(
+def _new_section(image: Image, sections: Sections, index: int, table: _Table) -> Section:
+    return sections.all[index]._replace(
         type=table.form.section,
         vaddr=table.place.vaddr,
         offset=table.place.offset,
         size=table.size,
-        link=next((i for i, s in enumerate(sections) if s.type == image_.SHT_DYNSYM), 0),
+        link=next((i for i, s in enumerate(sections.all) if s.type == image_.SHT_DYNSYM), 0),
         info=0,
         entry=table.form.words * image.layout.word.size,
     )
-
-
-def _rename(image: Image, data: bytearray, sections: tuple[_Section, ...], index: int, name: bytes) -> None:
-    """Write the new name over .relr.dyn, where that is the name and no other section's name is in the same bytes."""
-    if image.header.shstrndx >= len(sections):
-        return
-    first = sections[index].name
-    offset = sections[image.header.shstrndx].offset + first - 1
-    sharing = sum(first <= s.name < first + len(_RELR_NAME) - 2 for s in sections)
-    if sharing == 1 and data[offset : offset + len(_RELR_NAME)] == _RELR_NAME:
-        data[offset : offset + len(name)] = name
 
 
 def _clear(image: Image, data: bytearray, ranges: Iterable[tuple[int, int]]) -> None:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
 from musl_repair.archive import Archive, Date, Fresh, Member, make_fresh, replace_file, write_archive
 from musl_repair.check import check_facts
-from musl_repair.errors import OutputError, PatchError, RefusedError, errors_in
+from musl_repair.errors import OutputError, PatchError, RefusedError
 from musl_repair.facts import Facts, read_facts
+from musl_repair.findings import errors_in
 from musl_repair.plan import Options, Plan, make_plan
 from musl_repair.proof import prove
 from musl_repair.relr import lower_relr

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from musl_repair.errors import MuslRepairError, RefusedError, Severity, errors_in
+from musl_repair.errors import MuslRepairError, RefusedError
+from musl_repair.findings import Severity, errors_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from musl_repair.errors import Finding
+    from musl_repair.findings import Finding
     from musl_repair.patches import Patch
     from musl_repair.plan import Plan
     from musl_repair.requirement import Reason

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from musl_repair.abi import Release, history
 from musl_repair.elf import Elf
-from musl_repair.errors import Finding, finding
+from musl_repair.findings import Finding, finding
 from musl_repair.policy import Architecture, MuslTag, parse_tag, requested_tag
 from musl_repair.requirement import Reason, lowest_release
 
