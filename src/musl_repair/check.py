@@ -1,28 +1,66 @@
-"""A wheel's facts → findings: closed, true to its tags, RECORD true. Pure.
+"""Everything that is judged of a wheel, put together: of one that is planned, and of one as it stands. Pure.
 
-`repair` asks these questions of its input and of its own output, `check` of anybody's wheel.
+`repair` asks the same questions of its input, with a system behind it, and of its output, with nothing behind it.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from musl_repair.abi import Feature, feature_since
+from musl_repair.binding import unbound_symbols
 from musl_repair.elfimage import ET_DYN, ET_EXEC
+from musl_repair.filechecks import common_architecture, judge_files, judge_rpaths, judge_targets
 from musl_repair.findings import Finding, finding
-from musl_repair.loader import Mounted, Need, Scope, is_reserved, load
-from musl_repair.policy import Architecture, architecture_of, describe_target, is_glibc_linked, parse_tag
+from musl_repair.requirement import Reason, feature_reasons, ordered, symbol_reasons
+from musl_repair.resolve import Resolution, Search, resolve
 from musl_repair.sysroot import DEFAULT_PATH
+from musl_repair.tagging import judge_tag, promises
+from musl_repair.wheelchecks import (
+    judge_clashes,
+    judge_copies,
+    judge_expansion,
+    judge_missing,
+    judge_platforms,
+    judge_purelib,
+    judge_record,
+    judge_reserved,
+    judge_symbols,
+    judge_unlisted,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import PurePosixPath
 
     from musl_repair.elf import Elf
     from musl_repair.facts import Facts
+    from musl_repair.findings import Severity
+    from musl_repair.policy import Architecture
+    from musl_repair.wheel import WheelName
 
-_SPELLINGS: Final = {"armv7l": ("armv6l", "armv8l"), "i686": ("i386", "i486", "i586")}
-"""Other machine names that wheels of an architecture are tagged with by the machine that builds them."""
+
+@dataclass(frozen=True, slots=True)
+class Leniency:
+    """What a user has said to be in order."""
+
+    excluded: tuple[str, ...] = ()
+    """Patterns of needed names that come from somewhere else."""
+    ignored: frozenset[str] = frozenset()
+    """Codes of findings that are not wanted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What is to be said of a wheel."""
+
+    architecture: Architecture | None
+    """None for a wheel without ELF files, or with files of no known architecture."""
+    reasons: tuple[Reason, ...]
+    """Why it needs the musl that it needs, highest release first."""
+    findings: tuple[Finding, ...]
+    """Sorted."""
 
 
 def code_files(facts: Facts) -> dict[str, Elf]:
@@ -30,110 +68,87 @@ def code_files(facts: Facts) -> dict[str, Elf]:
     return {name: elf for name, elf in facts.elfs.items() if elf.type in (ET_DYN, ET_EXEC)}
 
 
-def common_architecture(elfs: Mapping[str, Elf]) -> Architecture | None:
-    """Return the architecture of most of the files, None where no file has one that wheels know."""
-    known = [architecture for elf in elfs.values() if (architecture := architecture_of(elf)) is not None]
-    counts = Counter(architecture.name for architecture in known)
-    return max(known, key=lambda a: (counts[a.name], a.name), default=None)
-
-
-def judge_files(facts: Facts, elfs: Mapping[str, Elf]) -> tuple[Finding, ...]:
-    """Return what is wrong with single files: machine, C library, and how they fit the tags."""
-    architecture = common_architecture(elfs)
-    found = []
-    for name, elf in elfs.items():
-        if architecture is None or not architecture.fits(elf):
-            rest = "no musllinux tag names it" if architecture is None else f"the wheel is for {architecture.name}"
-            found.append(finding("wrong-architecture", name, f"the file is for {describe_target(elf)}; {rest}"))
-        elif is_glibc_linked(elf):
-            found.append(finding("glibc-linked", name, _glibc_evidence(elf)))
-    return (*found, *_judge_platforms(facts, architecture))
-
-
-def _glibc_evidence(elf: Elf) -> str:
-    versions = sorted({need.version for need in elf.version_needs if need.version.startswith("GLIBC_")})
-    loaders = [name for name in elf.needed if name.startswith("ld")]
-    return "it asks for " + ", ".join([*loaders, *versions])
-
-
-def _judge_platforms(facts: Facts, architecture: Architecture | None) -> tuple[Finding, ...]:
-    if architecture is None:
-        return ()
-    found = []
-    for platform in facts.wheel.name.platforms:
-        tag = parse_tag(platform)
-        arch = tag.arch if tag is not None else platform.removeprefix("linux_")
-        if tag is None and arch == platform:
-            continue
-        if arch != architecture.name and arch not in _SPELLINGS.get(architecture.name, ()):
-            detail = f"the file name says {platform}, the ELF files are for {architecture.name}"
-            found.append(finding("tag-mismatch", str(facts.wheel.name), detail))
-    return tuple(found)
-
-
-def judge_record(facts: Facts) -> tuple[Finding, ...]:
-    """Return where RECORD says of a file what is not so."""
-    return tuple(finding("record-mismatch", member, fault) for member, fault in facts.record_faults)
-
-
-def judge_missing(needs: Iterable[Need], shown: Callable[[PurePosixPath], str]) -> tuple[Finding, ...]:
-    """Return a finding for each library that is missing, with all that need it. shown gives a file's name for people."""
-    by_name: dict[str, list[Need]] = {}
-    for need in needs:
-        by_name.setdefault(need.name, []).append(need)
-    return tuple(
-        finding("library-not-found", name, _search_report(missing, shown)) for name, missing in sorted(by_name.items())
-    )
-
-
-def _search_report(needs: list[Need], shown: Callable[[PurePosixPath], str]) -> str:
-    requirers = dict.fromkeys(shown(need.needed_by) for need in needs)
-    attempts = dict.fromkeys(attempt for need in needs for attempt in need.searched)
-    folders = dict.fromkeys(str(at.path.parent) for at in attempts if at.outcome == "no such file")
-    refused = [f"{at.path} is there, but {at.outcome}" for at in attempts if at.outcome not in ("", "no such file")]
-    looked = f"looked in {', '.join(folders)}" if folders else "a name with a slash is not searched for"
-    return "\n".join([f"needed by {', '.join(requirers)}", looked, *refused])
-
-
-def check_facts(facts: Facts) -> tuple[Finding, ...]:
-    """Judge a wheel as it stands, with nothing but the wheel and musl to look in."""
-    elfs = code_files(facts)
-    found = [*judge_files(facts, elfs), *judge_record(facts), *_judge_unlisted(facts), *_judge_tags(facts)]
-    architecture = common_architecture(elfs)
-    if architecture is not None:
-        found += _judge_closure(facts, elfs, architecture)
-    return tuple(sorted(found))
-
-
-def _judge_unlisted(facts: Facts) -> tuple[Finding, ...]:
-    return tuple(finding("record-mismatch", name, "is in the wheel but not in RECORD") for name in facts.unlisted)
-
-
-def _judge_tags(facts: Facts) -> tuple[Finding, ...]:
-    """PEP 427: the tags in WHEEL are those of the file name, expanded."""
-    inside, outside = set(facts.wheel.field("Tag")), set(facts.wheel.name.tags())
-    if inside == outside:
-        return ()
-    detail = f"WHEEL has {', '.join(sorted(inside)) or 'no tag'}; the file name has {', '.join(sorted(outside))}"
-    return (finding("tag-mismatch", str(facts.wheel.name), detail),)
-
-
-def _judge_closure(facts: Facts, elfs: Mapping[str, Elf], architecture: Architecture) -> tuple[Finding, ...]:
-    """Load every file as musl would on a system that has musl and nothing else."""
-    world = Mounted(facts.files())
-    scope = Scope(architecture.loader, DEFAULT_PATH)
-    names = {facts.path(name): name for name in elfs}
-    missing = [
-        need for path, name in names.items() if elfs[name].loadable for need in load(path, world, scope) if need.missing
-    ]
-    found = judge_missing(dict.fromkeys(missing), lambda path: names.get(path, str(path)))
-    shadowed = {path.name: name for path, name in names.items() if is_reserved(path.name)}
-    needed = {name for elf in elfs.values() for name in elf.needed}
+def judge_input(facts: Facts, elfs: Mapping[str, Elf], architecture: Architecture | None) -> tuple[Finding, ...]:
+    """Judge what does not depend on anything outside of the wheel, and no repair changes."""
+    platforms = judge_platforms(facts, architecture) if architecture is not None else ()
     return (
-        *found,
-        *(
-            finding("reserved-name", member, f"musl never opens it for a need of the name {name}")
-            for name, member in sorted(shadowed.items())
-            if name in needed
-        ),
+        *judge_targets(elfs),
+        *judge_record(facts),
+        *platforms,
+        *judge_purelib(facts, elfs),
+        *judge_copies(facts),
     )
+
+
+def reasons_for(
+    resolution: Resolution,
+    names: Mapping[PurePosixPath, str],
+    architecture: Architecture,
+    mended: Collection[Feature] = (),
+) -> tuple[Reason, ...]:
+    """Return why the files of a resolution need the musl that they need; mended is what a repair replaces."""
+    shown = {path: names.get(path, str(path)) for path in resolution.elfs}
+    unbound = ((shown[symbol.path], symbol.name) for symbol in unbound_symbols(resolution))
+    elfs = {shown[path]: elf for path, elf in resolution.elfs.items()}
+    return ordered(
+        [
+            *symbol_reasons(unbound, architecture.name),
+            *feature_reasons(elfs, architecture.name, mended=mended),
+        ]
+    )
+
+
+def judge_resolution(
+    resolution: Resolution,
+    names: Mapping[PurePosixPath, str],
+    architecture: Architecture,
+    excluded: tuple[str, ...] = (),
+) -> Iterator[Finding]:
+    """Judge files and what they need of each other, of musl and of the interpreter."""
+
+    def shown(path: PurePosixPath) -> str:
+        return names.get(path, str(path))
+
+    yield from judge_missing(resolution.missing, shown, excluded)
+    yield from judge_symbols(unbound_symbols(resolution), resolution, shown, architecture)
+    yield from judge_clashes(resolution, shown, architecture)
+    yield from judge_reserved(resolution, names)
+    yield from judge_files(resolution, names, architecture)
+
+
+def judge_relr(
+    resolution: Resolution,
+    names: Mapping[PurePosixPath, str],
+    name: WheelName,
+    architecture: Architecture,
+    severity: Severity | None = None,
+) -> Iterator[Finding]:
+    """Yield files with DT_RELR in a wheel whose tags promise a musl that does not read it."""
+    since = feature_since(Feature.RELR, architecture.name)
+    if since is None or not promises(name, since):
+        return
+    for path, elf in resolution.elfs.items():
+        if elf.relr:
+            detail = f"under a tag that promises older ones: {name}"
+            yield finding("relr-before-1.2.4", names.get(path, str(path)), detail, severity=severity)
+
+
+def judge_wheel(facts: Facts, leniency: Leniency | None = None) -> Judgement:
+    """Judge a wheel as it stands, with nothing but the wheel and musl to look in, as musl would load it."""
+    leniency = leniency or Leniency()
+    elfs = code_files(facts)
+    architecture = common_architecture(elfs)
+    found = [*judge_input(facts, elfs, architecture), *judge_unlisted(facts), *judge_expansion(facts)]
+    reasons: tuple[Reason, ...] = ()
+    if architecture is not None:
+        names = {facts.path(name): name for name in elfs}
+        resolution = resolve(facts.files(), None, architecture, Search(DEFAULT_PATH, may_repair=False))
+        reasons = reasons_for(resolution, names, architecture)
+        found += judge_resolution(resolution, names, architecture, leniency.excluded)
+        found += judge_rpaths(resolution, names)
+        found += judge_relr(resolution, names, facts.wheel.name, architecture)
+        # DT_RELR has a finding of its own, and it is worse than what the tag lacks a patch release for.
+        others = tuple(reason for reason in reasons if reason.cause != Feature.RELR.value)
+        found += judge_tag(facts.wheel.name, others, architecture.name)
+    kept = tuple(sorted(item for item in set(found) if item.code not in leniency.ignored))
+    return Judgement(architecture, reasons, kept)

@@ -15,11 +15,21 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from musl_repair import __version__
+from musl_repair.cli_inspect import abi, check, lddtree, show
+from musl_repair.cli_options import (
+    CONTEXT,
+    file_argument,
+    folders,
+    json_option,
+    ldpaths_option,
+    open_sysroot,
+    option,
+    say,
+    sysroot_option,
+)
 from musl_repair.errors import MuslRepairError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
     from musl_repair.archive import Date
     from musl_repair.patchelf import Patchelf
     from musl_repair.plan import Options
@@ -27,7 +37,6 @@ if TYPE_CHECKING:
     from musl_repair.sysroot import Sysroot
 
 _INTERRUPTED = 130
-_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
 class _DefaultsToRepair(click.Group):
@@ -40,7 +49,7 @@ class _DefaultsToRepair(click.Group):
         return super().parse_args(ctx, args)
 
 
-@click.group(cls=_DefaultsToRepair, context_settings=_CONTEXT, no_args_is_help=True)
+@click.group(cls=_DefaultsToRepair, context_settings=CONTEXT, no_args_is_help=True)
 @click.version_option(__version__, prog_name="musl-repair")
 def cli() -> None:
     """Turn wheels built on musl Linux into musllinux wheels that load everywhere their tag says.
@@ -49,22 +58,9 @@ def cli() -> None:
     """
 
 
-def _option(*names: str, also: tuple[str, ...] = (), **settings: Any) -> Callable[[Any], Any]:
-    """Return a click option that can also be set by MUSL_REPAIR_<NAME>, and by the variables in also."""
-    long = next(name for name in names if name.startswith("--"))
-    variable = "MUSL_REPAIR_" + long.removeprefix("--").split("/", 1)[0].upper().replace("-", "_")
-    option: Callable[[Any], Any] = click.option(*names, envvar=[variable, *also], show_envvar=False, **settings)
-    return option
-
-
-_WHEELS = click.argument(
-    "wheels", metavar="WHEEL...", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False)
-)
-
-
-@cli.command(context_settings=_CONTEXT)
-@_WHEELS
-@_option(
+@cli.command(context_settings=CONTEXT)
+@file_argument("wheels", "WHEEL...")
+@option(
     "-w",
     "--wheel-dir",
     default="wheelhouse",
@@ -73,15 +69,8 @@ _WHEELS = click.argument(
     show_default=True,
     help="Where the new wheels go.",
 )
-@_option(
-    "--sysroot",
-    default="/",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="DIR",
-    show_default=True,
-    help="The root of the musl system that has the needed libraries.",
-)
-@_option(
+@sysroot_option
+@option(
     "--plat",
     default="auto",
     also=("AUDITWHEEL_PLAT",),
@@ -89,19 +78,14 @@ _WHEELS = click.argument(
     show_default=True,
     help="The platform: auto, musllinux_1_2, musllinux_1_2_x86_64, ...",
 )
-@_option(
-    "--ldpaths",
-    default="",
-    metavar="DIR:DIR...",
-    help="More folders to look for libraries in: of the sysroot, else of this machine.",
-)
-@_option(
+@ldpaths_option
+@option(
     "--exclude",
     multiple=True,
     metavar="PATTERN",
     help="Do not vendor libraries of this name (shell wildcards; may be given several times).",
 )
-@_option(
+@option(
     "-L",
     "--lib-sdir",
     default=".libs",
@@ -109,15 +93,15 @@ _WHEELS = click.argument(
     show_default=True,
     help="Vendored libraries go into <package>SUFFIX.",
 )
-@_option("--keep-relr", is_flag=True, help="Leave DT_RELR tables in, which musl reads only since 1.2.4.")
-@_option("--allow-pure-python-wheel", is_flag=True, help="Copy a wheel without ELF files instead of failing.")
-@_option(
+@option("--keep-relr", is_flag=True, help="Leave DT_RELR tables in, which musl reads only since 1.2.4.")
+@option("--allow-pure-python-wheel", is_flag=True, help="Copy a wheel without ELF files instead of failing.")
+@option(
     "--patchelf",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     metavar="FILE",
     help="The patchelf to use; default: the one installed beside musl-repair, else the one on PATH.",
 )
-@_option(
+@option(
     "-j",
     "--jobs",
     default=0,
@@ -125,10 +109,12 @@ _WHEELS = click.argument(
     metavar="N",
     help="How many files to work on at once; default: the number of processors.",
 )
-@_option("--dry-run", is_flag=True, help="Print what would be done, and do nothing.")
-@_option("--json", "as_json", is_flag=True, help="Print plan and findings as JSON.")
-@_option("-v", "--verbose", count=True, help="Tell where each library was found.")
-def repair(**arguments: Any) -> int:  # fmt: skip
+@option("--strict", is_flag=True, help="Refuse wheels with warnings too.")
+@option("--disable-isa-ext-check", is_flag=True, help="Accept files that need more than the baseline processor.")
+@option("--dry-run", is_flag=True, help="Print what would be done, and do nothing.")
+@json_option
+@option("-v", "--verbose", count=True, help="Tell where each library was found.")
+def repair(**arguments: Any) -> int:
     """Vendor the libraries that WHEELs need, and tag them musllinux.
 
     The path of each new wheel is printed. Every option can be set in the environment as MUSL_REPAIR_<OPTION>.
@@ -150,9 +136,8 @@ class _Repairing:
     def run(self) -> int:
         """Repair all wheels, whatever becomes of the others, and return the exit code."""
         from musl_repair.report import FORMAT
-        from musl_repair.sysroot import Sysroot
 
-        sysroot = Sysroot(self._arguments["sysroot"])
+        sysroot = open_sysroot(self._arguments["sysroot"])
         tools, options = self._tools(), self._options(sysroot)
         failed = [wheel for wheel in self._wheels if not self._one(wheel, sysroot, options, tools)]
         if self._arguments["as_json"]:
@@ -166,13 +151,14 @@ class _Repairing:
     def _options(self, sysroot: Sysroot) -> Options:
         from musl_repair.plan import Options
 
-        folders = [Path(entry) for entry in self._arguments["ldpaths"].split(":") if entry]
         return Options(
             platform=self._arguments["plat"],
             exclude=self._arguments["exclude"],
             lib_suffix=self._arguments["lib_sdir"],
             lower_relr=not self._arguments["keep_relr"],
-            library_path=tuple(sysroot.locate(folder) for folder in folders),
+            library_path=tuple(sysroot.locate(folder) for folder in folders(self._arguments["ldpaths"])),
+            accepted=frozenset({"isa-level"} if self._arguments["disable_isa_ext_check"] else ()),
+            strict=self._arguments["strict"],
             allow_pure=self._arguments["allow_pure_python_wheel"],
         )
 
@@ -197,10 +183,10 @@ class _Repairing:
                 repaired = repair_wheel(wheel, self._arguments["wheel_dir"], sysroot, options, tools)
         except MuslRepairError as error:
             self._results.append(report.failure_json(wheel, error))
-            _say([report.error_text(error)])
+            say([report.error_text(error)])
             return False
         self._tell(repaired)
-        return not report.is_failure(repaired.plan.findings, strict=False)
+        return True
 
     def _tell(self, repaired: Repaired) -> None:
         from musl_repair import report
@@ -208,19 +194,14 @@ class _Repairing:
         plan, output = repaired
         self._results.append(report.plan_json(plan, output))
         if self._arguments["verbose"]:
-            _say(report.trace_lines(plan))
+            say(report.trace_lines(plan))
         if output is None:
             if not self._arguments["as_json"]:
                 click.echo(report.plan_text(plan))
             return
-        _say([report.done_text(plan), *report.finding_lines(plan.findings)])
+        say([report.done_text(plan), *report.finding_lines(plan.findings)])
         if not self._arguments["as_json"]:
             click.echo(str(output))
-
-
-def _say(lines: Iterable[str]) -> None:
-    for line in lines:
-        click.echo(line.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"), err=True)
 
 
 def _patchelf(given: Path | None) -> Patchelf:
@@ -241,6 +222,10 @@ def _source_date(epoch: str | None) -> Date | None:
     return moment[:6]
 
 
+for _command in (check, show, abi, lddtree):
+    cli.add_command(_command)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the program: exit code 0 when done, 1 when a wheel cannot be or is not right, 2 for wrong usage."""
     try:
@@ -248,12 +233,12 @@ def main(arguments: list[str] | None = None) -> None:
     except MuslRepairError as error:
         from musl_repair.report import error_text
 
-        _say([error_text(error)])
+        say([error_text(error)])
         code = 1
     except click.ClickException as error:
         error.show()
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        _say(["interrupted: nothing was written"])
+        say(["interrupted: nothing was written"])
         code = _INTERRUPTED
     sys.exit(code)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from musl_repair.findings import errors_in
+from musl_repair.findings import Severity
 
 if TYPE_CHECKING:
     from musl_repair.findings import Finding
@@ -45,9 +45,10 @@ class OutputError(MuslRepairError):
 class RefusedError(MuslRepairError):
     """A wheel cannot be repaired: its findings say why. Nothing was written."""
 
-    def __init__(self, wheel: str, findings: tuple[Finding, ...]) -> None:
-        """Keep the findings; only those of severity error are counted in the message."""
-        count = len(errors_in(findings))
+    def __init__(self, wheel: str, findings: tuple[Finding, ...], *, strict: bool = False) -> None:
+        """Keep the findings; the message counts the errors, and where the user is strict the warnings too."""
+        failing = (Severity.ERROR, Severity.WARNING) if strict else (Severity.ERROR,)
+        count = sum(found.severity in failing for found in findings)
         super().__init__(f"cannot repair {wheel}: {count} problem{'s' if count != 1 else ''}")
         self.wheel = wheel
         self.findings = findings

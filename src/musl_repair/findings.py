@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 
 class Severity(str, Enum):
@@ -21,7 +21,7 @@ class Severity(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What is the same for all findings of one code."""
+    """What is the same for all findings of one code; docs/findings.md has a section for each."""
 
     code: str
     severity: Severity
@@ -29,94 +29,12 @@ class Rule:
     remedy: str
 
 
-def _rules(*rules: tuple[str, Severity, str, str]) -> Mapping[str, Rule]:
-    return MappingProxyType({rule[0]: Rule(*rule) for rule in rules})
-
-
-_E, _W, _N = Severity.ERROR, Severity.WARNING, Severity.NOTE
-
-RULES: Mapping[str, Rule] = _rules(
-    (
-        "library-not-found",
-        _E,
-        "A needed library is neither in the wheel nor where musl would look for it.",
-        "install the package that provides it into the sysroot, or name its folder with --ldpaths",
-    ),
-    (
-        "wrong-architecture",
-        _E,
-        "An ELF file of the wheel is for another architecture than the rest or than the sysroot.",
-        "build every file of the wheel for one architecture, and point --sysroot at a root of that architecture",
-    ),
-    (
-        "glibc-linked",
-        _E,
-        "An ELF file of the wheel is linked against glibc, which musl does not replace.",
-        "build it on musl Linux (Alpine, musllinux images), or use a manylinux tool such as auditwheel",
-    ),
-    (
-        "libpython-linked",
-        _N,
-        "A file needs libpython, which the interpreter provides; the need is removed.",
-        "nothing to do: the interpreter that imports the file has these symbols already",
-    ),
-    (
-        "elf-outside-site-packages",
-        _E,
-        "A file under .data/data or .data/headers needs a library of the wheel, which it cannot find "
-        "from where it is installed.",
-        "put the file into the package (platlib) or link it statically",
-    ),
-    (
-        "reserved-name",
-        _E,
-        "A library has a name that musl's loader takes for libc itself, so it is never opened.",
-        "give the library another name: lib{c,pthread,rt,m,dl,util,xnet}.* are reserved",
-    ),
-    (
-        "record-mismatch",
-        _E,
-        "RECORD and the files of the wheel do not agree.",
-        "rebuild the wheel: what it holds is not what its RECORD promises",
-    ),
-    (
-        "tag-mismatch",
-        _E,
-        "The tags of the file name, of the WHEEL file and the machine of the ELF files do not agree.",
-        "rebuild the wheel with the platform tag of the machine that it was built for",
-    ),
-    (
-        "sysroot-without-musl",
-        _E,
-        "Libraries have to come from the sysroot, and it has no musl for the wheel's architecture.",
-        "name the root of a musl system of the wheel's architecture with --sysroot, or run inside one (Alpine)",
-    ),
-    (
-        "tag-too-low",
-        _E,
-        "The wheel needs a newer musl than every release that the tag stands for.",
-        "ask for a higher tag",
-    ),
-    (
-        "tag-promises-too-much",
-        _W,
-        "The wheel needs a later patch release of musl than the first one that the tag promises.",
-        "tell your users, or build without what needs the newer musl: a tag cannot name a patch release",
-    ),
-    (
-        "member-collision",
-        _E,
-        "A file that has to be added to the wheel is there already, with other content.",
-        "rename the file in the wheel, or choose another folder with --lib-sdir",
-    ),
-)
-
-
 @dataclass(frozen=True, slots=True, order=True)
 class Finding:
     """One thing about a wheel that its user should know.
 
-    subject is what the finding is about (an archive name, a library, a symbol), detail who needs it and what was seen.
+    subject is what the finding is about (an archive name, a library, a tag); detail is who needs it and what was seen,
+    in lines.
     """
 
     code: str
@@ -126,12 +44,167 @@ class Finding:
     remedy: str
 
 
-def finding(code: str, subject: str, detail: str, *, remedy: str | None = None) -> Finding:
-    """Make a finding of a known code; remedy replaces the rule's own where there is a more exact one."""
+def finding(
+    code: str, subject: str, detail: str, *, remedy: str | None = None, severity: Severity | None = None
+) -> Finding:
+    """Make a finding of a known code; remedy and severity replace the rule's own where more is known."""
     rule = RULES[code]
-    return Finding(code, rule.severity, subject, detail, rule.remedy if remedy is None else remedy)
+    return Finding(code, severity or rule.severity, subject, detail, rule.remedy if remedy is None else remedy)
 
 
-def errors_in(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+def errors_in(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Return those of the findings that keep a wheel from being written."""
     return tuple(found for found in findings if found.severity is Severity.ERROR)
+
+
+def is_failure(findings: Iterable[Finding], *, strict: bool) -> bool:
+    """Whether findings make a wheel wrong: errors do, and warnings where the user is strict."""
+    failing = (Severity.ERROR, Severity.WARNING) if strict else (Severity.ERROR,)
+    return any(found.severity in failing for found in findings)
+
+
+def _rules(*rules: tuple[str, Severity, str, str]) -> Mapping[str, Rule]:
+    return MappingProxyType({rule[0]: Rule(*rule) for rule in rules})
+
+
+_E, _W, _N = Severity.ERROR, Severity.WARNING, Severity.NOTE
+
+RULES: Final = _rules(
+    (
+        "library-not-found", _E,
+        "A needed library is neither in the wheel nor where musl would look for it.",
+        "install the package that provides it into the sysroot, or name its folder with --ldpaths",
+    ),
+    (
+        "library-excluded-not-found", _W,
+        "A library was excluded, and nothing in the wheel leads to it.",
+        "make sure that it is loaded from somewhere else: musl finds it by an rpath, or in its system folders",
+    ),
+    (
+        "sysroot-without-musl", _E,
+        "Libraries have to come from the sysroot, and it has no musl for the wheel's architecture.",
+        "name the root of a musl system of the wheel's architecture with --sysroot, or run inside one (Alpine)",
+    ),
+    (
+        "wrong-architecture", _E,
+        "An ELF file of the wheel is for another architecture than the rest, or than the sysroot.",
+        "build every file of the wheel for one architecture, and point --sysroot at a root of that architecture",
+    ),
+    (
+        "glibc-linked", _E,
+        "An ELF file of the wheel is linked against glibc, which musl does not replace.",
+        "build it on musl Linux (Alpine, musllinux images), or use a manylinux tool such as auditwheel",
+    ),
+    (
+        "libpython-linked", _N,
+        "A file needs libpython, which the interpreter provides; the repair removes the need.",
+        "nothing to do: the interpreter that imports the file has these symbols already",
+    ),
+    (
+        "symbol-not-found", _E,
+        "A symbol that musl has to bind when it loads a file is nowhere: not in the file's libraries, not in musl, "
+        "not in CPython's C API. The import fails.",
+        "link the library that defines it, or build without what uses it",
+    ),
+    (
+        "libc-symbol-clash", _W,
+        "A library of the wheel exports a name that musl exports too; musl's own is used instead of it.",
+        "link that function statically with hidden visibility, or rename it: musl looks in its own exports first",
+    ),
+    (
+        "tag-too-low", _E,
+        "The wheel needs a newer musl than every release that the tag stands for.",
+        "ask for a higher tag",
+    ),
+    (
+        "tag-promises-too-much", _W,
+        "The wheel needs a later patch release of musl than the first one that its tag promises.",
+        "tell your users, or build without what needs the newer musl: a tag cannot name a patch release",
+    ),
+    (
+        "relr-before-1.2.4", _E,
+        "A file carries DT_RELR, which musl ignores before 1.2.4 (the library crashes), and the tag promises that.",
+        "run musl-repair on the wheel: it replaces the table by ordinary relocations",
+    ),
+    (
+        "initial-exec-tls", _E,
+        "A file that dlopen loads has initial-exec thread-local variables, for which musl has no room then.",
+        "compile it with -ftls-model=global-dynamic (and without -fno-pic)",
+    ),
+    (
+        "ifunc", _E,
+        "A file has IFUNC symbols or IRELATIVE relocations, which musl does not support.",
+        "build it without ifunc: musl's loader can neither find nor relocate such symbols",
+    ),
+    (
+        "unsupported-relocation", _E,
+        "A file has relocations of a type that no musl release applies on this architecture.",
+        "compile it as position-independent code (-fPIC) with the architecture's usual code model",
+    ),
+    (
+        "rpath-token", _W,
+        "An rpath has a token other than $ORIGIN; musl then ignores the whole rpath.",
+        "run musl-repair on the wheel (it drops such entries), or link with $ORIGIN only",
+    ),
+    (
+        "rpath-outside-wheel", _W,
+        "An rpath leads out of the wheel, to folders of the machine that built it.",
+        "run musl-repair on the wheel (it drops such entries)",
+    ),
+    (
+        "reserved-name", _E,
+        "A library has a name that musl's loader takes for libc itself, so it is never opened.",
+        "give the library another name: lib{c,pthread,rt,m,dl,util,xnet}.* are reserved",
+    ),
+    (
+        "extension-suffix", _E,
+        "An extension module's file name says -linux-gnu; CPython 3.11 and later do not import it on musl.",
+        "build it with a musl CPython, whose suffix says -linux-musl, or rename the file (or use .abi3.so)",
+    ),
+    (
+        "executable-stack", _N,
+        "A file asks for an executable stack; musl does not give it one.",
+        "nothing to do, unless the file really runs code on its stack; link with -z noexecstack",
+    ),
+    (
+        "isa-level", _E,
+        "A file says that it needs more of the processor than every machine of its architecture has.",
+        "compile for the baseline (-march=x86-64), or accept it with --disable-isa-ext-check",
+    ),
+    (
+        "page-alignment", _W,
+        "A file's segments cannot be mapped with the largest pages that kernels of its architecture use.",
+        "link with -z max-page-size=65536",
+    ),
+    (
+        "elf-in-purelib", _W,
+        "The wheel installs ELF files as pure Python (Root-Is-Purelib: true, or .data/purelib).",
+        "let the build backend mark the wheel as platform specific",
+    ),
+    (
+        "elf-outside-site-packages", _E,
+        "A file under .data/data, .data/headers or .data/scripts needs a library of the wheel, which it cannot find "
+        "from where it is installed.",
+        "put the file into the package, or link it statically",
+    ),
+    (
+        "duplicate-library", _N,
+        "The wheel has the same library more than once; each copy is loaded for itself.",
+        "keep one copy and let the others' users find it by rpath",
+    ),
+    (
+        "record-mismatch", _E,
+        "RECORD and the files of the wheel do not agree.",
+        "rebuild the wheel: what it holds is not what its RECORD promises",
+    ),
+    (
+        "tag-mismatch", _E,
+        "The tags of the file name, of the WHEEL file and the machine of the ELF files do not agree.",
+        "rebuild the wheel with the platform tag of the machine that it was built for",
+    ),
+    (
+        "member-collision", _E,
+        "A file that has to be added to the wheel is there already.",
+        "rename the file in the wheel, or choose another folder with --lib-sdir",
+    ),
+)  # fmt: skip

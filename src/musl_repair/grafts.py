@@ -35,6 +35,8 @@ class Graft:
     """Its archive name in the new wheel."""
     sha256: str
     """Of the source file, in hex."""
+    size: int
+    """Of the source file, in bytes."""
     owner: Package | None
 
     @property

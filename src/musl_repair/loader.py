@@ -43,7 +43,7 @@ class Mounted:
         self._system: Final = system
 
     def read(self, path: PurePosixPath) -> Elf | Unusable | None:
-        """Return what is at a path. No ".." leads from a wheel's folder into the system: where that is, nobody knows."""
+        """A world with a wheel in it: the wheel's files, and those of a system behind it, if there is one."""
         if is_mounted(path):
             return self._files.get(PurePosixPath(posixpath.normpath(path)))
         return None if self._system is None else self._system.read(path)
@@ -71,7 +71,7 @@ class Scope:
     library_path: tuple[PurePosixPath, ...] = ()
     """LD_LIBRARY_PATH: where it looks first."""
     accepts: Callable[[Elf], str | None] | None = None
-    """None: as musl, which takes the first file that opens. Else a judge: why a candidate is passed over, or None."""
+    """None: as musl, which takes the first file that opens. Else says why a candidate is passed over, or None."""
 
 
 class Attempt(NamedTuple):

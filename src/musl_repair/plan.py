@@ -7,25 +7,26 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from musl_repair.abi import Feature, feature_since
-from musl_repair.check import code_files, common_architecture, judge_files, judge_missing, judge_record
+from musl_repair.check import code_files, judge_input, judge_relr, judge_resolution, reasons_for
 from musl_repair.errors import WheelError
-from musl_repair.findings import Finding, finding
+from musl_repair.filechecks import common_architecture
+from musl_repair.findings import Finding, Severity, finding
 from musl_repair.grafts import Graft, graft_name
 from musl_repair.loader import World, is_mounted, is_reserved
 from musl_repair.patches import Patch, graft_patch, rpath_to, wheel_patch
-from musl_repair.requirement import Reason, requirements
-from musl_repair.resolve import Resolution, is_excluded, is_libpython, resolve, scheme_root
+from musl_repair.resolve import Resolution, Search, is_excluded, is_libpython, resolve, scheme_root
 from musl_repair.tagging import choose_platforms, judge_tag, promises, system_release
 from musl_repair.wheel import WheelName, install_path
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import PurePosixPath
 
     from musl_repair.abi import Release
     from musl_repair.elf import Elf
     from musl_repair.facts import Facts
     from musl_repair.policy import Architecture
+    from musl_repair.requirement import Reason
     from musl_repair.sysroot import Package
 
 _SCRIPTS: Final = "/<scripts>"
@@ -46,6 +47,10 @@ class Target(World, Protocol):
         """Return the SHA-256 of a file, in hex."""
         ...
 
+    def size(self, path: PurePosixPath) -> int:
+        """Return a file's size in bytes."""
+        ...
+
     def owner(self, path: PurePosixPath) -> Package | None:
         """Return the package that a file belongs to."""
         ...
@@ -64,6 +69,10 @@ class Options:
     lower_relr: bool = True
     library_path: tuple[PurePosixPath, ...] = ()
     """Loader paths of more folders to look in."""
+    accepted: frozenset[str] = frozenset()
+    """Codes of findings that the user does not want to hear of."""
+    strict: bool = False
+    """Refuse a wheel with warnings too."""
     allow_pure: bool = False
     """Let a wheel without ELF files through, unchanged."""
 
@@ -126,7 +135,7 @@ def make_plan(facts: Facts, target: Target, options: Options) -> Plan:
             f"{facts.wheel.name} has no ELF file that musl could load, so there is nothing to repair; "
             "a pure Python wheel works on musl as it is (--allow-pure-python-wheel copies it)"
         )
-    findings = (*judge_files(facts, elfs), *judge_record(facts))
+    findings = judge_input(facts, elfs, architecture)
     if architecture is None or any(found.code == "wrong-architecture" for found in findings):
         return _unchanged(facts, findings)
     arrangement = _arrange(facts, elfs, architecture, options)
@@ -186,14 +195,8 @@ def _resolve(
     for move in arrangement.moves:
         del files[facts.path(move.member)]
         files[install_path(facts.wheel.data, move.moved)] = elfs[move.member]
-    return resolve(
-        files,
-        target,
-        architecture,
-        search_path=target.search_path(architecture.musl_name),
-        library_path=options.library_path,
-        excluded=options.exclude,
-    )
+    search = Search(target.search_path(architecture.musl_name), options.library_path, options.exclude)
+    return resolve(files, target, architecture, search)
 
 
 def _decide(
@@ -209,7 +212,7 @@ def _decide(
     names = {path: arrangement.members.get(path, str(path)) for path in resolution.elfs}
     release = system_release(target, architecture)
     mended = {Feature.RUNPATH, Feature.RELR} if options.lower_relr else {Feature.RUNPATH}
-    reasons = _reasons(resolution, names, architecture, mended)
+    reasons = reasons_for(resolution, names, architecture, mended)
     result = choose_platforms(
         facts.wheel.name,
         architecture,
@@ -219,16 +222,16 @@ def _decide(
         vendors=bool(external),
     )
     lowers = options.lower_relr and _promises(result, Feature.RELR, architecture)
-    reasons = _reasons(resolution, names, architecture, mended if lowers else {Feature.RUNPATH})
+    reasons = reasons_for(resolution, names, architecture, mended if lowers else {Feature.RUNPATH})
     grafts = {path: _graft(path, facts, arrangement, resolution, target, external, lowers=lowers) for path in external}
     places = {path: install_path(facts.wheel.data, graft.member) for path, graft in grafts.items()}
     patches = _patches(arrangement, resolution, grafts, places, result, architecture, lowers=lowers)
     problems = (
         *_judge_system(target, architecture, release, needed=bool(external or resolution.missing)),
-        *judge_missing(resolution.missing, lambda path: names.get(path, str(path))),
-        *judge_tag(result, reasons),
+        *judge_resolution(resolution, names, architecture),
+        *judge_tag(result, reasons, architecture.name),
+        *(() if lowers else judge_relr(resolution, names, result, architecture, Severity.WARNING)),
         *_judge_places(facts, arrangement, resolution, grafts),
-        *_judge_libpython(arrangement, resolution),
     )
     return Plan(
         wheel=facts.wheel.name,
@@ -240,7 +243,7 @@ def _decide(
         patches=tuple(sorted(patches, key=lambda patch: patch.member)),
         moves=arrangement.moves,
         reasons=reasons,
-        findings=tuple(sorted((*findings, *problems))),
+        findings=tuple(sorted(item for item in {*findings, *problems} if item.code not in options.accepted)),
         completes_record=bool(facts.unlisted),
     )
 
@@ -249,17 +252,6 @@ def _promises(result: WheelName, feature: Feature, architecture: Architecture) -
     """Whether the result's tags promise a musl that does not have a feature yet."""
     since = feature_since(feature, architecture.name)
     return since is not None and promises(result, since)
-
-
-def _reasons(
-    resolution: Resolution,
-    names: Mapping[PurePosixPath, str],
-    architecture: Architecture,
-    mended: Collection[Feature],
-) -> tuple[Reason, ...]:
-    elfs = {names[path]: elf for path, elf in resolution.elfs.items()}
-    provided = frozenset().union(*(elf.exports for elf in elfs.values()))
-    return requirements(elfs, architecture.name, provided=provided, mended=mended)
 
 
 def _graft(
@@ -283,7 +275,7 @@ def _graft(
         rpath=rpath_to(targets, place, ()),
         lowered=lowers and resolution.elfs[path].relr,
     )
-    return Graft(path, f"{arrangement.folder}/{name}", digest, target.owner(path))
+    return Graft(path, f"{arrangement.folder}/{name}", digest, target.size(path), target.owner(path))
 
 
 def _patches(
@@ -341,9 +333,3 @@ def _judge_places(
     added = [graft.member for graft in grafts.values()] + [move.moved for move in arrangement.moves]
     for member in sorted(set(added) & set(facts.members)):
         yield finding("member-collision", member, "the wheel has a file of this name already")
-
-
-def _judge_libpython(arrangement: _Arrangement, resolution: Resolution) -> Iterator[Finding]:
-    for path, elf in resolution.elfs.items():
-        for name in filter(is_libpython, elf.needed):
-            yield finding("libpython-linked", arrangement.members.get(path, str(path)), f"{name} is no longer needed")

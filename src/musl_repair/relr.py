@@ -118,8 +118,8 @@ def relr_addresses(image: Image) -> array[int]:
 
 
 def _decoded(words: Iterable[int], width: int) -> Iterator[Iterable[int]]:
-    # gABI: "An even entry is the address of a location to relocate; an odd one is a bitmap: the bits above the
-    # lowest stand for the next 63 (31) words, from the word behind the last location that the entries before it reach."
+    # gABI: an even entry is the address of one word to relocate. An odd one is a bitmap: its bits above the lowest
+    # stand for the 63 (31) words behind what the entry before it covers.
     span = 8 * width - 1
     following = -1
     for word in words:

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
 from musl_repair.archive import Archive, Date, Fresh, Member, make_fresh, replace_file, write_archive
-from musl_repair.check import check_facts
+from musl_repair.check import Judgement, Leniency, judge_wheel
 from musl_repair.errors import OutputError, PatchError, RefusedError
 from musl_repair.facts import Facts, read_facts
-from musl_repair.findings import errors_in
+from musl_repair.findings import errors_in, is_failure
 from musl_repair.plan import Options, Plan, make_plan
 from musl_repair.proof import prove
+from musl_repair.reading import read_wheel_file
 from musl_repair.relr import lower_relr
 from musl_repair.wheel import MOUNT, Row, install_path, new_record, record_hash, retagged_metadata
 
@@ -82,8 +83,12 @@ class _Written(NamedTuple):
 
 def plan_wheel(wheel: Path, sysroot: Sysroot, options: Options) -> Plan:
     """Return what a repair would do. Raises MuslRepairError for what is not a wheel."""
-    with Archive(wheel) as archive:
-        return make_plan(read_facts(wheel.name, archive), sysroot, options)
+    return make_plan(read_wheel_file(wheel), sysroot, options)
+
+
+def check_wheel(wheel: Path, leniency: Leniency | None = None) -> Judgement:
+    """Judge a wheel as it stands. Raises MuslRepairError for what is not a wheel."""
+    return judge_wheel(read_wheel_file(wheel), leniency)
 
 
 def repair_wheel(wheel: Path, folder: Path, sysroot: Sysroot, options: Options, tools: Tools) -> Repaired:
@@ -95,16 +100,22 @@ def repair_wheel(wheel: Path, folder: Path, sysroot: Sysroot, options: Options, 
     with Archive(wheel) as archive:
         facts = read_facts(wheel.name, archive)
         plan = make_plan(facts, sysroot, options)
-        if errors_in(plan.findings):
-            raise RefusedError(str(plan.wheel), plan.findings)
+        if is_failure(plan.findings, strict=options.strict):
+            raise RefusedError(str(plan.wheel), plan.findings, strict=options.strict)
         output = folder / str(plan.result)
         if output.exists() and output.samefile(wheel):
             if not plan.changes:
                 return Repaired(plan, output)
             raise OutputError(f"{output} is the wheel that is repaired; choose another folder with --wheel-dir")
         write = partial(_write, archive, facts, plan, sysroot, tools) if plan.changes else partial(_copy, wheel)
-        replace_file(output, write, partial(_verify, str(plan.result)))
+        replace_file(output, write, partial(_verify, str(plan.result), _leniency(options)))
     return Repaired(plan, output)
+
+
+def _leniency(options: Options) -> Leniency:
+    """Return what the user has chosen to accept in the new wheel."""
+    kept = frozenset() if options.lower_relr else frozenset({"relr-before-1.2.4"})
+    return Leniency(options.exclude, options.accepted | kept)
 
 
 def _copy(wheel: Path, out: BinaryIO) -> None:
@@ -112,10 +123,10 @@ def _copy(wheel: Path, out: BinaryIO) -> None:
         shutil.copyfileobj(source, out)
 
 
-def _verify(name: str, written: Path) -> None:
+def _verify(name: str, leniency: Leniency, written: Path) -> None:
     """Read the new wheel back and judge it as anybody's. Raises PatchError: what is wrong now is our doing."""
     with Archive(written) as archive:
-        wrong = errors_in(check_facts(read_facts(name, archive)))
+        wrong = errors_in(judge_wheel(read_facts(name, archive), leniency).findings)
     if wrong:
         details = "\n".join(f"  {found.code}  {found.subject}: {found.detail}" for found in wrong)
         raise PatchError(f"{name} is not right after the repair, so it was not kept:\n{details}")

@@ -5,15 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from musl_repair.errors import MuslRepairError, RefusedError
-from musl_repair.findings import Severity, errors_in
+from musl_repair.findings import Severity
+from musl_repair.requirement import lowest_release, verdicts, where_it_runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from musl_repair.check import Judgement
     from musl_repair.findings import Finding
     from musl_repair.patches import Patch
     from musl_repair.plan import Plan
+    from musl_repair.policy import Architecture
     from musl_repair.requirement import Reason
 
 FORMAT: Final = 1
@@ -55,8 +58,9 @@ def plan_text(plan: Plan) -> str:
         lines.append(f"  vendors {graft.source}{owner} as {graft.member}")
     lines += [f"  moves   {move.member} to {move.moved}" for move in plan.moves]
     lines += [f"  patches {patch.member}: {'; '.join(_edits(patch))}" for patch in plan.patches if patch.changes]
-    if plan.reasons:
+    if plan.architecture is not None and plan.reasons:
         lines.append(f"  needs   musl {plan.reasons[0].release} or later: {_first_causes(plan.reasons)}")
+        lines.append(f"  runs on {where_it_runs(verdicts(plan.reasons, plan.architecture.name))}")
     return "\n".join([*lines, *finding_lines(plan.findings)])
 
 
@@ -101,12 +105,13 @@ def plan_json(plan: Plan, output: Path | None) -> dict[str, Any]:
         "result": str(plan.result),
         "output": None if output is None else str(output),
         "changes": plan.changes,
-        "musl": str(plan.reasons[0].release) if plan.reasons else None,
+        **requirement_json(plan.reasons, plan.architecture),
         "grafts": [
             {
                 "member": graft.member,
                 "source": str(graft.source),
                 "sha256": graft.sha256,
+                "size": graft.size,
                 "package": None if graft.owner is None else {"name": graft.owner.name, "version": graft.owner.version},
             }
             for graft in plan.grafts
@@ -145,12 +150,59 @@ def finding_json(found: Finding) -> dict[str, str]:
     }
 
 
+def requirement_json(reasons: tuple[Reason, ...], architecture: Architecture | None) -> dict[str, Any]:
+    """Return the lowest musl, why, and which distributions have it, as JSON values."""
+    if architecture is None:
+        return {"architecture": None, "musl": None, "reasons": [], "distributions": []}
+    lowest = lowest_release(reasons, architecture.name)
+    return {
+        "architecture": architecture.name,
+        "musl": str(lowest),
+        "reasons": [
+            {"cause": reason.cause, "release": str(reason.release), "member": reason.member, "symbol": reason.is_symbol}
+            for reason in reasons
+            if reason.release == lowest
+        ],
+        "distributions": [
+            {
+                "name": verdict.distribution.name,
+                "version": verdict.distribution.version,
+                "runs": verdict.runs,
+                "lacks": sorted({reason.cause for reason in verdict.lacking}),
+            }
+            for verdict in verdicts(reasons, architecture.name)
+        ],
+    }
+
+
+def judgement_json(wheel: str, judgement: Judgement) -> dict[str, Any]:
+    """Return what check says of a wheel as JSON values."""
+    return {
+        "wheel": wheel,
+        **requirement_json(judgement.reasons, judgement.architecture),
+        "findings": [finding_json(found) for found in judgement.findings],
+    }
+
+
+def judgement_lines(wheel: str, judgement: Judgement) -> list[str]:
+    """Return what check says of a wheel, for people."""
+    lines = [f"{wheel}: {_verdict(judgement)}"]
+    if judgement.architecture is not None:
+        arch = judgement.architecture.name
+        lines.append(f"  needs musl {lowest_release(judgement.reasons, arch)} or later")
+        lines.append(f"  runs on {where_it_runs(verdicts(judgement.reasons, arch))}")
+    return [*lines, *finding_lines(judgement.findings)]
+
+
+def _verdict(judgement: Judgement) -> str:
+    counts = dict.fromkeys(Severity, 0)
+    for found in judgement.findings:
+        counts[found.severity] += 1
+    said = [f"{number} {severity.value}{'s' if number != 1 else ''}" for severity, number in counts.items() if number]
+    return ", ".join(said) or "nothing found"
+
+
 def failure_json(wheel: Path, error: MuslRepairError) -> dict[str, Any]:
     """Return a wheel that could not be repaired as JSON values."""
     findings = error.findings if isinstance(error, RefusedError) else ()
     return {"wheel": wheel.name, "error": str(error), "findings": [finding_json(found) for found in findings]}
-
-
-def is_failure(findings: tuple[Finding, ...], *, strict: bool) -> bool:
-    """Whether findings make a wheel wrong: errors do, warnings where the user is strict."""
-    return bool(errors_in(findings)) or (strict and any(f.severity is Severity.WARNING for f in findings))

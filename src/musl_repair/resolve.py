@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final
 
 from musl_repair.elf import Elf
 from musl_repair.loader import (
-    Attempt,
     Mounted,
     Need,
     Scope,
@@ -115,43 +114,52 @@ class _Searching:
         return replace(answer, needed=needed, dt_rpath=rpath, dt_runpath=None)
 
 
+@dataclass(frozen=True, slots=True)
+class Search:
+    """How needs are looked for."""
+
+    search_path: tuple[PurePosixPath, ...]
+    """Where the loader looks last."""
+    library_path: tuple[PurePosixPath, ...] = ()
+    """Folders that the user names, looked in after the wheel's own."""
+    excluded: tuple[str, ...] = ()
+    """Patterns of needed names that are not looked for."""
+    may_repair: bool = True
+    """True: search paths are going to be made right, and unfit candidates are passed over. False: exactly as musl."""
+
+
 def resolve(
-    files: Mapping[PurePosixPath, Elf | Unusable],
-    system: World,
-    architecture: Architecture,
-    *,
-    search_path: tuple[PurePosixPath, ...],
-    library_path: tuple[PurePosixPath, ...] = (),
-    excluded: tuple[str, ...] = (),
+    files: Mapping[PurePosixPath, Elf | Unusable], system: World | None, architecture: Architecture, search: Search
 ) -> Resolution:
     """Resolve every need of every loadable file of a wheel (files, by loader path) against wheel and system.
 
-    Each file is taken as one that Python loads first. A need that is answered on one way to a library and not on
-    another counts as answered: the repaired library finds it on every way.
+    Each file is taken as one that Python loads first. When planning a repair, a need that is answered on one way to
+    a library and not on another counts as answered: the repaired library finds it on every way.
     """
-    elfs = {path: elf for path, elf in files.items() if isinstance(elf, Elf)}
-    extended = {path: _extended_rpath(path, elf, elfs, library_path) for path, elf in sorted(elfs.items())}
-    world = _Searching(Mounted(files, system), extended, excluded)
-    edges: dict[PurePosixPath, dict[str, PurePosixPath]] = {path: {} for path in sorted(elfs)}
+    elfs = {path: elf for path, elf in sorted(files.items()) if isinstance(elf, Elf)}
+    mounted = Mounted(files, system)
+    extended = (
+        {path: _extended_rpath(path, elf, elfs, search.library_path) for path, elf in elfs.items()}
+        if search.may_repair
+        else {}
+    )
+    world = _Searching(mounted, extended, search.excluded)
+    edges: dict[PurePosixPath, dict[str, PurePosixPath]] = {path: {} for path in elfs}
     failed: dict[tuple[str, PurePosixPath], Need] = {}
-    for path, elf in sorted(elfs.items()):
-        scope = Scope(architecture.loader, search_path, accepts=refusal(elf))
+    for path, elf in elfs.items():
+        scope = Scope(architecture.loader, search.search_path, accepts=refusal(elf) if search.may_repair else None)
         for need in load(path, world, scope):
             needed_by = world.real(need.needed_by)
-            names = edges.setdefault(needed_by, {})
             if need.found is not None:
-                names.setdefault(need.name, world.real(need.found))
+                edges.setdefault(needed_by, {}).setdefault(need.name, world.real(need.found))
                 edges.setdefault(world.real(need.found), {})
             elif need.missing:
                 failed.setdefault((need.name, needed_by), need)
-    facts = {path: answer for path in edges if isinstance(answer := Mounted(files, system).read(path), Elf)}
-    missing = tuple(need for (name, by), need in sorted(failed.items()) if name not in edges[by])
-    return Resolution(edges, tuple(_unextended(need) for need in missing), facts)
-
-
-def _unextended(need: Need) -> Need:
-    """Return a need whose trace names each folder once, in order."""
-    return replace(need, searched=tuple(dict.fromkeys(Attempt(*attempt) for attempt in need.searched)))
+    missing = tuple(
+        need for (name, by), need in sorted(failed.items()) if not search.may_repair or name not in edges[by]
+    )
+    facts = {path: answer for path in edges if isinstance(answer := mounted.read(path), Elf)}
+    return Resolution(edges, missing, facts)
 
 
 def _extended_rpath(

@@ -100,7 +100,7 @@ class Sections:
 
 
 def page_size(image: Image) -> int:
-    """Return the largest page that the segment has to fit: of what its machine runs with, and what the file promises."""
+    """Return the largest page that a segment has to fit: what its machine runs with, or the file promises."""
     promised = max((s.align for s in image.segments if s.type == image_.PT_LOAD), default=0)
     own = _LARGE_PAGE if image.header.machine in _LARGE_PAGE_MACHINES else _PAGE
     return _LARGE_PAGE if promised > own else own
@@ -135,7 +135,7 @@ def _place(image: Image, size: int) -> Place:
     # One page stays free between: GNU strip and objcopy move the start of a segment with program headers, but
     # without the ELF header, down by up to a page, without regard for the segment below.
     free = _up(max((s.vaddr + s.memsz for s in loads), default=0), page) + page
-    if _is_program(image):
+    if loads and _is_program(image):
         # Linux before 5.18 gives AT_PHDR as the address of the first segment plus e_phoff, so where a program
         # starts, offset and address have to keep the distance that they have in the first segment.
         distance = loads[0].vaddr - loads[0].offset

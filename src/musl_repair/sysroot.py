@@ -94,6 +94,10 @@ class Sysroot:
         """Return the SHA-256 of a file's content, in hex."""
         return hashlib.sha256(self.content(path)).hexdigest()
 
+    def size(self, path: PurePosixPath) -> int:
+        """Return a file's size in bytes."""
+        return self.file(path).stat().st_size
+
     def search_path(self, musl_arch: str) -> tuple[PurePosixPath, ...]:
         """Return the folders that musl searches last.
 
@@ -119,6 +123,13 @@ class Sysroot:
         if isinstance(real, PurePosixPath) and self._on_disk(real).is_dir():
             return inside
         return HOST / str(folder.absolute()).lstrip("/")
+
+    def place(self, file: Path) -> PurePosixPath:
+        """Return the loader path of a file of this machine: in the root if it lies there."""
+        absolute = file.absolute()
+        if absolute.is_relative_to(self.root.absolute()):
+            return PurePosixPath("/") / absolute.relative_to(self.root.absolute()).as_posix()
+        return HOST / absolute.as_posix().lstrip("/")
 
     def owner(self, path: PurePosixPath) -> Package | None:
         """Return the package that installed a file of the root, by apk's database."""

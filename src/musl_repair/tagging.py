@@ -12,10 +12,10 @@ from musl_repair.abi import Release, history
 from musl_repair.elf import Elf
 from musl_repair.findings import Finding, finding
 from musl_repair.policy import Architecture, MuslTag, parse_tag, requested_tag
-from musl_repair.requirement import Reason, lowest_release
+from musl_repair.requirement import Reason, lowest_release, verdicts, where_it_runs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import PurePosixPath
     from typing import Protocol
 
@@ -91,20 +91,35 @@ def promises(name: WheelName, release: Release) -> bool:
     return any(Release(tag.major, tag.minor, 0) < release for tag in musl_tags(name))
 
 
-def judge_tag(name: WheelName, reasons: tuple[Reason, ...]) -> tuple[Finding, ...]:
-    """Return what is wrong with a wheel's lowest musllinux tag, in view of what its files require."""
+def judge_tag(name: WheelName, reasons: tuple[Reason, ...], arch: str) -> Iterator[Finding]:
+    """Yield what is wrong with a wheel's lowest musllinux tag, in view of what its files require.
+
+    reasons are ordered, highest release first.
+    """
     tags = musl_tags(name)
     if not tags:
-        return ()
+        return
     tag = tags[0]
     broken = tuple(reason for reason in reasons if reason.release > Release(tag.major, tag.minor, 0))
+    # An architecture that came later than the tag's musl has no older musl that could fail.
+    broken = tuple(reason for reason in broken if reason.release > history(arch).first)
     if not broken:
-        return ()
+        return
     highest = broken[0].release
     if (highest.major, highest.minor) > (tag.major, tag.minor):
         remedy = f"ask for musllinux_{highest.major}_{highest.minor} (or for auto), or avoid what needs the newer musl"
-        return (finding("tag-too-low", str(tag), _because(broken), remedy=remedy),)
-    return (finding("tag-promises-too-much", str(tag), _because(broken)),)
+        yield finding("tag-too-low", str(tag), _because(broken), remedy=remedy)
+    else:
+        yield finding("tag-promises-too-much", str(tag), f"{_because(broken)}\n{_distributions(tag, broken, arch)}")
+
+
+def _distributions(tag: MuslTag, broken: tuple[Reason, ...], arch: str) -> str:
+    """Return which of the distributions that the tag speaks of have what is needed, and which do not."""
+    promised = [
+        verdict for verdict in verdicts(broken, arch) if verdict.distribution.musl >= Release(tag.major, tag.minor, 0)
+    ]
+    failing = ", ".join(str(verdict.distribution) for verdict in promised if not verdict.runs)
+    return f"runs on {where_it_runs(promised)}" + (f"; not on {failing}" if failing else "")
 
 
 def _because(reasons: Iterable[Reason]) -> str:

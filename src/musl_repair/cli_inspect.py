@@ -1,0 +1,152 @@
+"""The commands that only look: check, show, abi and lddtree."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from musl_repair.cli_options import (
+    CONTEXT,
+    file_argument,
+    folders,
+    json_option,
+    ldpaths_option,
+    open_sysroot,
+    option,
+    plain,
+    say,
+    sysroot_option,
+)
+from musl_repair.errors import MuslRepairError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from musl_repair.check import Leniency
+
+
+@click.command(context_settings=CONTEXT)
+@file_argument("wheels", "WHEEL...")
+@option("--strict", is_flag=True, help="Fail on warnings too.")
+@option("--exclude", multiple=True, metavar="PATTERN", help="Libraries of this name come from somewhere else.")
+@option("--select", multiple=True, metavar="CODE", help="Only look for these findings.")
+@option("--ignore", multiple=True, metavar="CODE", help="Do not look for these findings.")
+@json_option
+def check(wheels: tuple[Path, ...], **arguments: Any) -> int:
+    """Judge WHEELs, whoever made them: whether they load everywhere their tags say.
+
+    Nothing but the wheel is read, nothing of it is run. The exit code is 1 if there is an error.
+    """
+    from musl_repair import report
+    from musl_repair.findings import is_failure
+    from musl_repair.repair import check_wheel
+
+    leniency = _leniency(arguments)
+    results, failed = [], False
+    for wheel in wheels:
+        try:
+            judgement = check_wheel(wheel, leniency)
+        except MuslRepairError as error:
+            results.append(report.failure_json(wheel, error))
+            say([report.error_text(error)])
+            failed = True
+            continue
+        failed |= is_failure(judgement.findings, strict=arguments["strict"])
+        results.append(report.judgement_json(wheel.name, judgement))
+        if not arguments["as_json"]:
+            click.echo(plain("\n".join(report.judgement_lines(wheel.name, judgement))))
+    if arguments["as_json"]:
+        click.echo(json.dumps({"format": report.FORMAT, "wheels": results}, indent=2))
+    return 1 if failed else 0
+
+
+def _leniency(arguments: dict[str, Any]) -> Leniency:
+    from musl_repair.check import Leniency
+    from musl_repair.findings import RULES
+
+    for code in (*arguments["select"], *arguments["ignore"]):
+        if code not in RULES:
+            raise click.UsageError(f"there is no finding {code!r}; there are {', '.join(sorted(RULES))}")
+    ignored = set(arguments["ignore"])
+    if arguments["select"]:
+        ignored |= set(RULES) - set(arguments["select"])
+    return Leniency(arguments["exclude"], frozenset(ignored))
+
+
+@click.command(context_settings=CONTEXT)
+@file_argument("wheels", "WHEEL...")
+@sysroot_option
+@option("--plat", default="auto", also=("AUDITWHEEL_PLAT",), metavar="TAG", help="The platform to judge by.")
+@ldpaths_option
+@option("--exclude", multiple=True, metavar="PATTERN", help="Do not vendor libraries of this name.")
+@json_option
+def show(wheels: tuple[Path, ...], **arguments: Any) -> int:
+    """Show what WHEELs need: musl, distributions, libraries and where they would come from."""
+    from musl_repair import report
+    from musl_repair.plan import Options, make_plan
+    from musl_repair.reading import read_wheel_file
+    from musl_repair.show import print_plan
+
+    sysroot = open_sysroot(arguments["sysroot"])
+    options = Options(
+        platform=arguments["plat"],
+        exclude=arguments["exclude"],
+        library_path=tuple(sysroot.locate(folder) for folder in folders(arguments["ldpaths"])),
+        allow_pure=True,
+    )
+    results, failed = [], False
+    for wheel in wheels:
+        try:
+            facts = read_wheel_file(wheel)
+            plan = make_plan(facts, sysroot, options)
+        except MuslRepairError as error:
+            results.append(report.failure_json(wheel, error))
+            say([report.error_text(error)])
+            failed = True
+            continue
+        results.append(report.plan_json(plan, None))
+        if not arguments["as_json"]:
+            print_plan(plan, facts)
+    if arguments["as_json"]:
+        click.echo(json.dumps({"format": report.FORMAT, "wheels": results}, indent=2))
+    return 1 if failed else 0
+
+
+@click.command(context_settings=CONTEXT)
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@json_option
+def abi(names: tuple[str, ...], *, as_json: bool) -> int:
+    """Tell which musl releases, architectures and distributions have the symbols NAME."""
+    from musl_repair.abi_report import symbol_json, symbol_lines
+
+    if as_json:
+        click.echo(json.dumps({"format": 1, "symbols": [symbol_json(name) for name in names]}, indent=2))
+        return 0
+    for name in names:
+        click.echo("\n".join(symbol_lines(name)))
+    return 0
+
+
+@click.command(context_settings=CONTEXT)
+@file_argument("file", "FILE|WHEEL", several=False)
+@sysroot_option
+@ldpaths_option
+@option("-v", "--verbose", is_flag=True, help="Tell where each library was looked for.")
+def lddtree(file: Path, *, sysroot: Path, ldpaths: str, verbose: bool) -> int:
+    """Show the libraries that musl's loader would load for an ELF FILE, or for each root of a WHEEL.
+
+    A file is looked at in the sysroot, a wheel on a system with nothing but musl. The exit code is 1 if one is missing.
+    """
+    from musl_repair.lddtree import file_tree, tree_lines, wheel_trees
+    from musl_repair.reading import read_wheel_file
+
+    root = open_sysroot(sysroot)
+    if file.suffix == ".whl":
+        trees = wheel_trees(read_wheel_file(file))
+    else:
+        trees = (file_tree(root, root.place(file), tuple(map(root.locate, folders(ldpaths)))),)
+    for tree in trees:
+        click.echo(plain("\n".join(tree_lines(tree, verbose=verbose))))
+    return 1 if any(tree.missing for tree in trees) else 0

@@ -1,0 +1,71 @@
+"""What the commands share: how an option is declared, and how things are said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from musl_repair.sysroot import Sysroot
+
+CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+def option(*names: str, also: tuple[str, ...] = (), **settings: Any) -> Callable[[Any], Any]:
+    """Return a click option that can also be set by MUSL_REPAIR_<NAME>, and by the variables in also."""
+    long = next(name for name in names if name.startswith("--"))
+    variable = "MUSL_REPAIR_" + long.removeprefix("--").split("/", 1)[0].upper().replace("-", "_")
+    declared: Callable[[Any], Any] = click.option(*names, envvar=[variable, *also], **settings)
+    return declared
+
+
+def file_argument(name: str, metavar: str, *, several: bool = True) -> Callable[[Any], Any]:
+    """Return an argument that takes one or several files; one that is not there is that file's own error."""
+    declared: Callable[[Any], Any] = click.argument(
+        name, metavar=metavar, nargs=-1 if several else 1, required=True, type=click.Path(path_type=Path)
+    )
+    return declared
+
+
+sysroot_option = option(
+    "--sysroot",
+    default="/",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    show_default=True,
+    help="The root of the musl system that has the needed libraries.",
+)
+ldpaths_option = option(
+    "--ldpaths",
+    default="",
+    metavar="DIR:DIR...",
+    help="More folders to look for libraries in: of the sysroot, else of this machine.",
+)
+json_option = option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def folders(ldpaths: str) -> list[Path]:
+    """Split a list of folders at its colons."""
+    return [Path(entry) for entry in ldpaths.split(":") if entry]
+
+
+def open_sysroot(root: Path) -> Sysroot:
+    """Return the target system. Raises SysrootError."""
+    from musl_repair.sysroot import Sysroot
+
+    return Sysroot(root)
+
+
+def plain(text: str) -> str:
+    """Return a text that any terminal can print: bytes of a name that are no characters become escapes."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def say(lines: Iterable[str]) -> None:
+    """Print lines to stderr."""
+    for line in lines:
+        click.echo(plain(line), err=True)

@@ -1,0 +1,133 @@
+"""Single ELF files → findings: what musl's loader, or the machine, will not do for them. Pure.
+
+Source: musl 1.2.6 ldso/dynlink.c (do_relocs, find_sym, decode_dyn, map_library) and arch/*/reloc.h.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from musl_repair.abi import Feature, feature_since
+from musl_repair.binding import is_program, roots
+from musl_repair.findings import Finding, Severity, finding
+from musl_repair.loader import expand_entry, is_mounted, is_valid_entry, rpath_entries
+from musl_repair.policy import Architecture, architecture_of, describe_target, is_glibc_linked
+from musl_repair.relocations import RELOCATIONS
+from musl_repair.resolve import is_libpython, scheme_root
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import PurePosixPath
+
+    from musl_repair.elf import Elf
+    from musl_repair.resolve import Resolution
+
+_GNU_SUFFIX: Final = re.compile(r"\.(?:cpython|pypy)-?(\d)(\d+)\w*-[\w-]*-linux-gnu\w*\.so$")
+_ISA_NAMES: Final = {1: "x86-64-v2", 2: "x86-64-v3", 3: "x86-64-v4"}
+"""Bits of GNU_PROPERTY_X86_ISA_1_NEEDED above the baseline (x86-64 psABI)."""
+
+
+def common_architecture(elfs: Mapping[str, Elf]) -> Architecture | None:
+    """Return the architecture of most of the files, None where no file has one that wheels know."""
+    known = [architecture for elf in elfs.values() if (architecture := architecture_of(elf)) is not None]
+    counts = Counter(architecture.name for architecture in known)
+    return max(known, key=lambda a: (counts[a.name], a.name), default=None)
+
+
+def judge_targets(elfs: Mapping[str, Elf]) -> Iterator[Finding]:
+    """Yield files that are for another machine, or another C library, than the rest."""
+    architecture = common_architecture(elfs)
+    for name, elf in elfs.items():
+        if architecture is None or not architecture.fits(elf):
+            rest = "no musllinux tag names it" if architecture is None else f"the wheel is for {architecture.name}"
+            yield finding("wrong-architecture", name, f"the file is for {describe_target(elf)}; {rest}")
+        elif is_glibc_linked(elf):
+            yield finding("glibc-linked", name, _glibc_evidence(elf))
+
+
+def _glibc_evidence(elf: Elf) -> str:
+    versions = sorted({need.version for need in elf.version_needs if need.version.startswith("GLIBC_")})
+    loaders = [name for name in elf.needed if name.startswith("ld")]
+    return "it asks for " + ", ".join([*loaders, *versions])
+
+
+def judge_files(
+    resolution: Resolution, names: Mapping[PurePosixPath, str], architecture: Architecture
+) -> Iterator[Finding]:
+    """Yield what is wrong with single files, whatever becomes of their search paths."""
+    loaded = _loaded_by_dlopen(resolution)
+    for path, elf in resolution.elfs.items():
+        name = names.get(path, str(path))
+        if path in loaded:
+            yield from _judge_tls(name, elf)
+        yield from _judge_relocations(name, elf, architecture)
+        yield from _judge_machine(name, elf, architecture)
+        yield from _judge_suffix(name)
+        yield from (
+            finding("libpython-linked", name, f"it needs {needed}") for needed in elf.needed if is_libpython(needed)
+        )
+        if elf.exec_stack:
+            yield finding("executable-stack", name, "PT_GNU_STACK has the executable flag")
+
+
+def _loaded_by_dlopen(resolution: Resolution) -> frozenset[PurePosixPath]:
+    """Return the files that are loaded when the process runs already: the closures of all roots but programs."""
+    tops = [path for path in roots(resolution) if not is_program(resolution.elfs[path])]
+    return frozenset(path for top in tops for path in resolution.closure(top))
+
+
+def _judge_tls(name: str, elf: Elf) -> Iterator[Finding]:
+    """do_relocs: "initial-exec TLS resolves to dynamic definition". The flag alone harms nobody: it is not read."""
+    if elf.initial_exec:
+        variables = ", ".join(symbol or "a variable of its own" for symbol in elf.initial_exec)
+        yield finding("initial-exec-tls", name, f"thread-pointer relocations against {variables}")
+    elif elf.static_tls:
+        detail = "DF_STATIC_TLS is set, but no relocation asks for it"
+        yield finding("initial-exec-tls", name, detail, severity=Severity.NOTE)
+
+
+def _judge_relocations(name: str, elf: Elf, architecture: Architecture) -> Iterator[Finding]:
+    machine = RELOCATIONS[architecture.machine]
+    irelative = machine.irelative in elf.relocation_types
+    if elf.ifuncs or irelative:
+        relocated = ["IRELATIVE relocations"] if irelative else []
+        yield finding("ifunc", name, ", ".join([*elf.ifuncs, *relocated]))
+    tlsdesc = machine.tlsdesc if feature_since(Feature.TLSDESC, architecture.name) is not None else frozenset()
+    known = (machine.names.keys() - machine.tlsdesc) | tlsdesc | {machine.irelative}
+    unknown = [machine.name(number) for number in elf.relocation_types if number not in known]
+    if unknown:
+        yield finding("unsupported-relocation", name, ", ".join(unknown))
+
+
+def _judge_machine(name: str, elf: Elf, architecture: Architecture) -> Iterator[Finding]:
+    levels = [level for bit, level in _ISA_NAMES.items() if elf.isa_needed >> bit & 1]
+    if levels:
+        yield finding("isa-level", name, f"it is marked as needing {levels[-1]}")
+    if elf.page_size < architecture.max_page:
+        can = f"pages of at most {elf.page_size} bytes" if elf.page_size else "no page size"
+        detail = f"its segments fit {can}; kernels for {architecture.name} use up to {architecture.max_page}"
+        yield finding("page-alignment", name, detail)
+
+
+def _judge_suffix(name: str) -> Iterator[Finding]:
+    """CPython 3.11 configures musl as a system of its own: its importlib looks for -linux-musl."""
+    match = _GNU_SUFFIX.search(name)
+    if match is not None and (int(match[1]), int(match[2])) >= (3, 11):
+        yield finding("extension-suffix", name, f"CPython {match[1]}.{match[2]} on musl looks for -linux-musl.so")
+
+
+def judge_rpaths(resolution: Resolution, names: Mapping[PurePosixPath, str]) -> Iterator[Finding]:
+    """Yield search paths that a repair would have mended."""
+    for path, elf in resolution.elfs.items():
+        if not is_mounted(path):
+            continue
+        root, name = str(scheme_root(path)), names.get(path, str(path))
+        for entry in rpath_entries(elf.rpath):
+            folder = posixpath.normpath(expand_entry(entry, path.parent))
+            if not is_valid_entry(entry):
+                yield finding("rpath-token", name, f"the entry {entry}")
+            elif folder != root and not folder.startswith(f"{root}/"):
+                yield finding("rpath-outside-wheel", name, f"the entry {entry}")

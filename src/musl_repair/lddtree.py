@@ -1,0 +1,95 @@
+"""The tree that musl's loader builds for a file, with the search behind each branch. Returns values, prints nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from musl_repair.binding import roots
+from musl_repair.elf import Elf
+from musl_repair.errors import ElfError
+from musl_repair.filechecks import common_architecture
+from musl_repair.loader import Mounted, Need, Scope, World, load
+from musl_repair.policy import architecture_of, describe_target
+from musl_repair.resolve import Search, resolve
+from musl_repair.sysroot import DEFAULT_PATH
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import PurePosixPath
+
+    from musl_repair.facts import Facts
+    from musl_repair.sysroot import Sysroot
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """What is loaded for one file, in the order of loading."""
+
+    root: PurePosixPath
+    needs: tuple[Need, ...]
+
+    @property
+    def missing(self) -> bool:
+        """Whether the loader would fail."""
+        return any(need.missing for need in self.needs)
+
+
+def file_tree(sysroot: Sysroot, path: PurePosixPath, library_path: tuple[PurePosixPath, ...]) -> Tree:
+    """Return the tree of a file in a target system. Raises ElfError for what musl cannot load."""
+    elf = sysroot.read(path)
+    if not isinstance(elf, Elf):
+        raise ElfError(f"{path}: {elf.reason if elf is not None else 'no such file'}")
+    architecture = architecture_of(elf)
+    if architecture is None:
+        raise ElfError(f"{path} is for {describe_target(elf)}, which musl's loaders for wheels do not run")
+    scope = Scope(architecture.loader, sysroot.search_path(architecture.musl_name), library_path)
+    return _tree(path, sysroot, scope)
+
+
+def wheel_trees(facts: Facts) -> tuple[Tree, ...]:
+    """Return a tree for every file of a wheel that is not only loaded by others, on a system with nothing but musl."""
+    architecture = common_architecture(facts.elfs)
+    if architecture is None:
+        return ()
+    files = facts.files()
+    resolution = resolve(files, None, architecture, Search(DEFAULT_PATH, may_repair=False))
+    scope = Scope(architecture.loader, DEFAULT_PATH)
+    return tuple(_tree(root, Mounted(files), scope) for root in roots(resolution))
+
+
+def _tree(root: PurePosixPath, world: World, scope: Scope) -> Tree:
+    return Tree(root, load(root, world, scope))
+
+
+def tree_lines(tree: Tree, *, verbose: bool) -> Iterator[str]:
+    """Yield a tree as text: each library once with what it needs, later mentions only by name."""
+    by_file: dict[PurePosixPath, list[Need]] = {}
+    for need in tree.needs:
+        by_file.setdefault(need.needed_by, []).append(need)
+    yield str(tree.root)
+    yield from _branches(tree.root, by_file, {tree.root}, "  ", verbose=verbose)
+
+
+def _branches(
+    path: PurePosixPath,
+    by_file: dict[PurePosixPath, list[Need]],
+    shown: set[PurePosixPath],
+    indent: str,
+    *,
+    verbose: bool,
+) -> Iterator[str]:
+    for need in by_file.get(path, ()):
+        again = need.found in shown
+        yield f"{indent}{need.name} => {_outcome(need)}{' (above)' if again else ''}"
+        if verbose:
+            yield from (f"{indent}    {at.path}: {at.outcome or 'found'}" for at in need.searched)
+        if need.found is not None and not again:
+            shown.add(need.found)
+            yield from _branches(need.found, by_file, shown, indent + "  ", verbose=verbose)
+
+
+def _outcome(need: Need) -> str:
+    if need.is_libc:
+        return "musl"
+    return "not found" if need.found is None else str(need.found)

@@ -1,0 +1,88 @@
+"""A plan for people: tag, musl, distributions, and a tree of who needs whom. Prints with rich."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.filesize import decimal
+from rich.markup import escape
+from rich.tree import Tree
+
+from musl_repair.binding import roots
+from musl_repair.findings import Severity
+from musl_repair.report import finding_lines
+from musl_repair.requirement import lowest_release, verdicts, where_it_runs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import PurePosixPath
+
+    from musl_repair.facts import Facts
+    from musl_repair.plan import Plan
+
+_STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.NOTE: "dim"}
+_WIDE = 10_000
+_MOST_CAUSES = 4
+
+
+def print_plan(plan: Plan, facts: Facts, console: Console | None = None) -> None:
+    """Print what a wheel needs and what a repair would make of it; plain where there is no terminal."""
+    console = console or _console()
+    console.print(f"[bold]{escape(str(plan.wheel))}[/]")
+    for line in _verdict(plan):
+        console.print(escape(line))
+    for root in roots(plan.resolution):
+        console.print(_tree(root, plan, facts))
+    for severity in Severity:
+        lines = finding_lines(found for found in plan.findings if found.severity is severity)
+        for line in lines:
+            console.print(escape(line), style=_STYLES[severity], highlight=False)
+
+
+def _console() -> Console:
+    # A pipe has no width: lines are cut by whoever reads them. NO_COLOR is rich's own business.
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=_WIDE)
+
+
+def _verdict(plan: Plan) -> Iterator[str]:
+    architecture = plan.architecture
+    if architecture is None:
+        yield "  needs nothing of musl: it has no ELF file that musl loads"
+        return
+    lowest = lowest_release(plan.reasons, architecture.name)
+    causes = sorted({reason.cause for reason in plan.reasons if reason.release == lowest})
+    because = f" ({', '.join(causes[:_MOST_CAUSES])}{', ...' if len(causes) > _MOST_CAUSES else ''})" if causes else ""
+    yield f"  becomes  {plan.result}" if plan.changes else "  becomes  nothing else: it is right as it is"
+    yield f"  needs    musl {lowest}{because}"
+    yield f"  runs on  {where_it_runs(verdicts(plan.reasons, architecture.name))}"
+    yield f"  vendors  {len(plan.grafts)} libraries, {decimal(sum(graft.size for graft in plan.grafts))}"
+
+
+def _tree(root: PurePosixPath, plan: Plan, facts: Facts) -> Tree:
+    tree = Tree(_label(root, plan, facts))
+    _grow(tree, root, plan, facts, {root})
+    return tree
+
+
+def _grow(tree: Tree, path: PurePosixPath, plan: Plan, facts: Facts, shown: set[PurePosixPath]) -> None:
+    for name, target in plan.resolution.edges.get(path, {}).items():
+        if target in shown:
+            tree.add(f"{escape(name)} [dim](above)[/]")
+            continue
+        shown.add(target)
+        _grow(tree.add(_label(target, plan, facts)), target, plan, facts, shown)
+    for need in plan.resolution.missing:
+        if need.needed_by == path:
+            tree.add(f"[bold red]{escape(need.name)} not found[/]")
+
+
+def _label(path: PurePosixPath, plan: Plan, facts: Facts) -> str:
+    for graft in plan.grafts:
+        if graft.source == path:
+            owner = f", {graft.owner.name} {graft.owner.version}" if graft.owner is not None else ""
+            return f"{escape(str(path))} [dim]({decimal(graft.size)}{escape(owner)})[/]"
+    member = plan.members.get(path, str(path))
+    size = facts.sizes.get(member)
+    return escape(member) + (f" [dim]({decimal(size)})[/]" if size is not None else "")

@@ -1,0 +1,43 @@
+"""Fixtures for all tests. No test starts a process unless it says that it does."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from typing import TYPE_CHECKING, NoReturn
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+PROCESS_MARKERS = ("patchelf", "alpine", "podman", "network")
+
+
+@pytest.fixture(autouse=True)
+def no_processes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a test fail that starts a process without a marker, or the `readelf` fixture, that announces it."""
+    allowed = any(request.node.get_closest_marker(name) for name in PROCESS_MARKERS)
+    if allowed or "readelf" in request.fixturenames:
+        return
+
+    def refuse(*arguments: object, **_: object) -> NoReturn:
+        pytest.fail(f"started a process without a marker that allows it: {arguments}")
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+
+
+@pytest.fixture
+def readelf() -> Callable[..., str]:
+    """Return a function that runs binutils' readelf on a file: options first, then the file."""
+    program = shutil.which("readelf")
+    if program is None:
+        pytest.skip("readelf (binutils) is not installed")
+
+    def run(options: str, path: Path) -> str:
+        result = subprocess.run([program, options, "-W", path], capture_output=True, text=True, check=True, env={})
+        assert result.stderr == ""
+        return result.stdout
+
+    return run
