@@ -191,7 +191,7 @@ class _ElfWriter:
         self.order = "<" if source.little else ">"
         self.wide = source.bits == 64
         self.strings = b"\0"
-        self.sections: list[tuple[str, tuple[int, ...], bytes]] = []
+        self.sections: list[tuple[str, tuple[int, ...]]] = []
         self.entries: list[tuple[int, int]] = []
         self.out = b"\0" * 0x200  # the ELF header and the program headers
 
@@ -206,9 +206,9 @@ class _ElfWriter:
     def add(self, name: str, kind: int, content: bytes, *, link: int = 0, info: int = 0, size: int = 0) -> int:
         """Place a section; return its address."""
         self.out += b"\0" * (-len(self.out) % 8)
-        at = len(self.out)
+        at, align = len(self.out), 4 if kind == 7 else 8
         self.out += content
-        self.sections.append((name, (kind, 2, at, at, len(content), link, info, 8, size), content))
+        self.sections.append((name, (kind, 2, at, at, len(content), link, info, align, size)))
         return at
 
     def symbol(self, symbol: Symbol) -> bytes:
@@ -293,7 +293,7 @@ class _ElfWriter:
             segments.append((0x6474E551, source.stack_flags, 0, 0, 0))
         headers = b"".join(map(self.segment, segments))
         table = self.section_headers()
-        header = self.header(len(segments), end, len(self.sections) + 2)
+        header = self.header(len(segments), len(self.sections) + 2)
         return header + headers + self.out[len(header) + len(headers) :] + table
 
     def segment(self, fields: tuple[int, ...]) -> bytes:
@@ -303,23 +303,20 @@ class _ElfWriter:
         return self.pack("IIIIIIII", kind, at, at, at, size, size, flags, align)
 
     def section_headers(self) -> bytes:
-        """Return .shstrtab padded, and behind it the section headers; extends out by the former."""
-        names = b"\0" + b"".join(name.encode() + b"\0" for name, _, _ in self.sections) + b".shstrtab\0"
+        """Place .shstrtab, and return the section headers, which follow it."""
+        names = b"\0" + b"".join(name.encode() + b"\0" for name, _ in self.sections) + b".shstrtab\0"
         form = "IIWWWWIIWW"
         table = self.pack(form, *[0] * 10)
-        for name, fields, _ in self.sections:
+        for name, fields in self.sections:
             table += self.pack(form, names.index(b"\0" + name.encode() + b"\0") + 1, *fields)
         table += self.pack(form, names.index(b".shstrtab\0"), 3, 0, 0, len(self.out), len(names), 0, 0, 1, 0)
-        self.out += names
+        self.out += names + b"\0" * (-(len(self.out) + len(names)) % 8)
         return table
 
-    def header(self, segments: int, end: int, sections: int) -> bytes:  # noqa: ARG002 - end is where names begin
-        ident = b"\x7fELF" + bytes([2 if self.wide else 1, 1 if self.source.little else 2, 1]) + bytes(9)
-        sizes = (64, 56, 64) if self.wide else (52, 32, 40)
-        ehsize, phentsize, shentsize = sizes
+    def header(self, segments: int, sections: int) -> bytes:
+        # OS ABI 3 is GNU: IFUNC symbols are an extension of it.
+        ident = b"\x7fELF" + bytes([2 if self.wide else 1, 1 if self.source.little else 2, 1, 3]) + bytes(8)
+        ehsize, phentsize, shentsize = (64, 56, 64) if self.wide else (52, 32, 40)
         rest = (self.source.type, self.source.machine, 1, 0, ehsize, len(self.out), 0)
-        return (
-            ident
-            + self.pack("HHIWWWI", *rest)
-            + self.pack("HHHHHH", ehsize, phentsize, segments, shentsize, sections, sections - 1)
-        )
+        counts = (ehsize, phentsize, segments, shentsize, sections, sections - 1)
+        return ident + self.pack("HHIWWWI", *rest) + self.pack("HHHHHH", *counts)

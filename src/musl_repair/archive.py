@@ -36,6 +36,8 @@ _LOCATOR64: Final = struct.Struct("<4sIQI")
 _MAX32: Final = 0xFFFFFFFF
 _MAX16: Final = 0xFFFF
 _CHUNK: Final = 1 << 20
+_MAX_RATIO: Final = 1032
+"""Deflate's best: 258 bytes of content in two bits."""
 _UNIX: Final = 3
 _S_IFMT: Final = 0o170000
 _S_IFREG: Final = 0o100000
@@ -95,7 +97,7 @@ class Archive:
             raise ArchiveError(f"cannot read {path}: {error.strerror}") from error
         try:
             infos, self._directory = _read_directory(self._file)
-            self.members: Final = {info.filename: _member(info) for info in _checked(infos)}
+            self.members: Final = {info.filename: _member(info) for info in _checked(infos, self._directory)}
         except (ArchiveError, zipfile.BadZipFile, NotImplementedError, ValueError, EOFError) as error:
             self._file.close()
             raise ArchiveError(f"{path} is not a usable zip archive: {error}") from error
@@ -180,8 +182,11 @@ def _member(info: zipfile.ZipInfo) -> Member:
     )
 
 
-def _checked(infos: list[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
-    """Return the entries; raises ArchiveError for the first that is not safe or not readable."""
+def _checked(infos: list[zipfile.ZipInfo], directory: int) -> list[zipfile.ZipInfo]:
+    """Return the entries; raises ArchiveError for the first that is not safe or not readable.
+
+    directory is the offset of the central directory, which all members stand before.
+    """
     seen: dict[str, str] = {}
     end = 0
     for info in sorted(infos, key=lambda info: info.header_offset):
@@ -192,6 +197,8 @@ def _checked(infos: list[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
         if info.header_offset < end:
             raise ArchiveError(f"member {name!r} overlaps the one before it")
         end = info.header_offset + _LOCAL.size + info.compress_size
+        if end > directory:
+            raise ArchiveError(f"member {name!r} runs into the central directory")
         other = seen.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
         if other is not name:
             how = "is there twice" if other == name else f"differs from {other!r} only in case or Unicode form"
@@ -215,6 +222,10 @@ def _kind_fault(info: zipfile.ZipInfo) -> str | None:
         return "is encrypted"
     if info.compress_type not in (STORED, DEFLATED):
         return f"is compressed with method {info.compress_type}; wheels use 0 (stored) and 8 (deflated)"
+    if info.compress_type == DEFLATED and info.file_size > _MAX_RATIO * info.compress_size:
+        return f"cannot have the {info.file_size} bytes that it promises"
+    if info.filename != info.orig_filename:
+        return f"is also called {info.filename!r}"
     kind = info.external_attr >> 16 & _S_IFMT
     if info.create_system == _UNIX and kind not in (0, _S_IFREG, _S_IFDIR):
         return "is a link or a device, which a wheel cannot have"

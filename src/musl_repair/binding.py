@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from musl_repair.resolve import is_program, roots
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import PurePosixPath
 
-    from musl_repair.elf import Elf
     from musl_repair.resolve import Resolution
 
 _C_API: Final = re.compile(r"_?Py[A-Z_]?\w*")
@@ -24,6 +25,8 @@ class Unbound(NamedTuple):
 
     path: PurePosixPath
     name: str
+    certain: bool
+    """False where a library is missing or excluded that may define it after all."""
 
 
 def is_python_name(name: str) -> bool:
@@ -31,43 +34,14 @@ def is_python_name(name: str) -> bool:
     return _C_API.fullmatch(name) is not None
 
 
-def is_program(elf: Elf) -> bool:
-    """Whether a file is started by the kernel, not loaded by dlopen."""
-    return elf.interpreter is not None
-
-
-def is_extension(elf: Elf) -> bool:
-    """Whether a file is an extension module of CPython."""
-    return any(name.startswith(("PyInit_", "PyInitU_")) for name in elf.exports)
-
-
-def roots(resolution: Resolution) -> tuple[PurePosixPath, ...]:
-    """Return the files that something other than a file of the wheel loads, sorted.
-
-    These are the programs, the extension modules, and all that no other file needs; of files that only need each
-    other in a ring, the first.
-    """
-    needed = {target for path, names in resolution.edges.items() for target in names.values() if target != path}
-    tops = [path for path, elf in resolution.elfs.items() if path not in needed or is_extension(elf) or is_program(elf)]
-    reached = {path for top in tops for path in resolution.closure(top)}
-    for path in sorted(resolution.elfs):
-        if path not in reached:
-            tops.append(path)
-            reached |= resolution.closure(path)
-    return tuple(sorted(tops))
-
-
 def unbound_symbols(resolution: Resolution) -> tuple[Unbound, ...]:
-    """Return every strong symbol of every file that, on some way of loading it, no loaded library defines; sorted.
-
-    What a root cannot be judged by - one that misses a library - is left out: that library may define anything.
-    """
-    broken = {need.needed_by for need in resolution.missing}
+    """Return every strong symbol of every file that, on some way of loading it, no loaded library defines; sorted."""
+    broken = {need.needed_by for need in resolution.missing} | {path for path, _ in resolution.excluded}
     binding = _Binding(resolution)
     found: set[Unbound] = set()
     for root in roots(resolution):
-        if broken.isdisjoint(resolution.closure(root)):
-            found.update(binding.unbound(root))
+        certain = broken.isdisjoint(resolution.closure(root))
+        found.update(Unbound(path, name, certain) for path, name in binding.unbound(root))
     return tuple(sorted(found))
 
 
@@ -78,7 +52,7 @@ class _Binding:
         self._resolution = resolution
         self._own: dict[PurePosixPath, tuple[str, ...]] = {}
 
-    def unbound(self, root: PurePosixPath) -> Iterable[Unbound]:
+    def unbound(self, root: PurePosixPath) -> Iterable[tuple[PurePosixPath, str]]:
         loaded = self._resolution.closure(root)
         elfs = self._resolution.elfs
         has_api = not is_program(elfs[root])
@@ -86,7 +60,7 @@ class _Binding:
             others = [elfs[other].exports for other in loaded - self._resolution.closure(path) if other in elfs]
             for name in self._leftover(path):
                 if not (has_api and is_python_name(name)) and not any(name in exports for exports in others):
-                    yield Unbound(path, name)
+                    yield path, name
 
     def _leftover(self, path: PurePosixPath) -> tuple[str, ...]:
         """Return the strong symbols that the file and its own needs do not define."""

@@ -16,10 +16,11 @@ from musl_repair.findings import Finding, finding
 from musl_repair.requirement import Reason, feature_reasons, ordered, symbol_reasons
 from musl_repair.resolve import Resolution, Search, resolve
 from musl_repair.sysroot import DEFAULT_PATH
-from musl_repair.tagging import judge_tag, promises
+from musl_repair.tagging import judge_tag, musl_tags, promises
 from musl_repair.wheelchecks import (
     judge_clashes,
     judge_copies,
+    judge_excluded,
     judge_expansion,
     judge_missing,
     judge_platforms,
@@ -102,14 +103,14 @@ def judge_resolution(
     resolution: Resolution,
     names: Mapping[PurePosixPath, str],
     architecture: Architecture,
-    excluded: tuple[str, ...] = (),
 ) -> Iterator[Finding]:
     """Judge files and what they need of each other, of musl and of the interpreter."""
 
     def shown(path: PurePosixPath) -> str:
         return names.get(path, str(path))
 
-    yield from judge_missing(resolution.missing, shown, excluded)
+    yield from judge_missing(resolution.missing, shown)
+    yield from judge_excluded(resolution, shown)
     yield from judge_symbols(unbound_symbols(resolution), resolution, shown, architecture)
     yield from judge_clashes(resolution, shown, architecture)
     yield from judge_reserved(resolution, names)
@@ -127,9 +128,10 @@ def judge_relr(
     since = feature_since(Feature.RELR, architecture.name)
     if since is None or not promises(name, since):
         return
+    tag = musl_tags(name)[0]
+    detail = f"it has DT_RELR, which musl reads since {since}; {tag} promises musl from {tag.major}.{tag.minor}.0 on"
     for path, elf in resolution.elfs.items():
         if elf.relr:
-            detail = f"under a tag that promises older ones: {name}"
             yield finding("relr-before-1.2.4", names.get(path, str(path)), detail, severity=severity)
 
 
@@ -142,9 +144,11 @@ def judge_wheel(facts: Facts, leniency: Leniency | None = None) -> Judgement:
     reasons: tuple[Reason, ...] = ()
     if architecture is not None:
         names = {facts.path(name): name for name in elfs}
-        resolution = resolve(facts.files(), None, architecture, Search(DEFAULT_PATH, may_repair=False))
+        resolution = resolve(
+            facts.files(), None, architecture, Search(DEFAULT_PATH, excluded=leniency.excluded, may_repair=False)
+        )
         reasons = reasons_for(resolution, names, architecture)
-        found += judge_resolution(resolution, names, architecture, leniency.excluded)
+        found += judge_resolution(resolution, names, architecture)
         found += judge_rpaths(resolution, names)
         found += judge_relr(resolution, names, facts.wheel.name, architecture)
         # DT_RELR has a finding of its own, and it is worse than what the tag lacks a patch release for.

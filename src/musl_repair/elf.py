@@ -37,6 +37,11 @@ _DF_STATIC_TLS: Final = 0x10
 _DF_1_NOW: Final = 1
 _LARGEST_PAGE: Final = 0x10000
 
+_MAX_VERSION_NEEDS: Final = 0x8000
+"""As many as DT_VERSYM has indices for."""
+_MAX_SHARING: Final = 16
+"""How often the bytes of a string table are read: names share their ends, but not like this."""
+
 
 class Import(NamedTuple):
     """A symbol that musl has to find elsewhere when it applies the file's relocations."""
@@ -221,6 +226,7 @@ class _Strings:
         self._image = image
         address, size = image.tag(image_.DT_STRTAB), image.tag(image_.DT_STRSZ)
         self._table = b"" if address is None else bytes(image.at(address, size))
+        self._left = _MAX_SHARING * len(self._table) + _LARGEST_PAGE
 
     def at(self, offset: int) -> str:
         """Return the string at an offset of the table; ElfError where the table has none there."""
@@ -229,6 +235,10 @@ class _Strings:
         end = self._table.find(b"\0", offset)
         if end < 0:
             raise ElfError(f"string {offset:#x} has no end")
+        # Else a small file whose every symbol has the same endless name fills the memory.
+        self._left -= end - offset
+        if self._left < 0:
+            raise ElfError("more names share one place in the string table than any linker makes")
         return _text(self._table[offset:end])
 
     def tagged(self, tag: int) -> str | None:
@@ -381,13 +391,16 @@ def _version_needs(image: Image, strings: _Strings) -> Iterator[VersionNeed]:
     if address is None or not count:
         return
     view, order = image.at(address), image.layout.order
-    offset = 0
+    offset, left = 0, _MAX_VERSION_NEEDS
     for _ in range(count):
         _, entries, file, first, following = struct.unpack_from(order + "HHIII", view, offset)
         library, entry = strings.at(file), offset + first
         for _ in range(entries):
             _, _, _, name, step = struct.unpack_from(order + "IHHII", view, entry)
             yield VersionNeed(library, strings.at(name))
+            left -= 1
+            if not left:
+                raise ElfError(f"{_MAX_VERSION_NEEDS} version needs or more")
             if not step:
                 break
             entry += step

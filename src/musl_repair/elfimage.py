@@ -66,6 +66,7 @@ DF_1_PIE: Final = 0x8000000
 SHT_NULL: Final = 0
 SHT_PROGBITS: Final = 1
 SHT_RELA: Final = 4
+SHT_NOTE: Final = 7
 SHT_REL: Final = 9
 SHT_DYNSYM: Final = 11
 SHT_RELR: Final = 19

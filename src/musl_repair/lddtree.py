@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from musl_repair.binding import roots
 from musl_repair.elf import Elf
 from musl_repair.errors import ElfError
 from musl_repair.filechecks import common_architecture
 from musl_repair.loader import Mounted, Need, Scope, World, load
 from musl_repair.policy import architecture_of, describe_target
-from musl_repair.resolve import Search, resolve
+from musl_repair.resolve import Search, resolve, roots
 from musl_repair.sysroot import DEFAULT_PATH
 
 if TYPE_CHECKING:

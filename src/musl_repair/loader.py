@@ -200,10 +200,11 @@ class _Load:
         found, is_libc_file, searched = self._open(candidates)
         if found is None:
             return Need(needed_by, name, None, is_libc_file, searched)
-        # Device and inode decide whether it is the same library; the name it is found by becomes its short name.
+        # Device and inode decide whether it is the same library. The first search that finds it gives it its short
+        # name: that of the path by which it was loaded, and it never gets another.
         found = self._loaded.setdefault(self._world.real(found), found)
-        if "/" not in name:
-            self._names[name] = found
+        if "/" not in name and found not in self._names.values():
+            self._names.setdefault(found.name, found)
         return Need(needed_by, name, found, searched=searched)
 
     def _folders(self, needed_by: PurePosixPath) -> Iterable[PurePosixPath]:
@@ -212,7 +213,8 @@ class _Load:
         while at is not None:
             elf = self._world.read(at)
             if elf is not None and not isinstance(elf, Unusable):
-                yield from expand_rpath(elf.rpath, at.parent)
+                # A relative entry depends on the working directory: it leads nowhere that is known.
+                yield from filter(PurePosixPath.is_absolute, expand_rpath(elf.rpath, at.parent))
             at = self._chain[at]
         yield from self._scope.search_path
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from musl_repair.elfimage import PT_NOTE
@@ -23,6 +24,9 @@ _NT_GNU_PROPERTY_TYPE_0: Final = 5
 _NT_FDO_DLOPEN: Final = 0x407C0C0A
 _GNU_PROPERTY_X86_ISA_1_NEEDED: Final = 0xC0008002
 
+_MAX_NOTES: Final = 4096
+"""More than any linker writes: segments that overlap could have no end of them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Notes:
@@ -34,9 +38,9 @@ class Notes:
 
 
 def read_notes(image: Image) -> Notes:
-    """Read the note segments. A note that does not fit ends its segment: no loader depends on notes."""
+    """Read the note segments. A note that does not fit ends its segment, too many end the reading: no loader cares."""
     build_id, isa, dlopen = None, 0, []
-    for owner, kind, content in _notes(image):
+    for owner, kind, content in islice(_notes(image), _MAX_NOTES):
         if owner == b"GNU" and kind == _NT_GNU_BUILD_ID:
             build_id = build_id or content.hex()
         elif owner == b"GNU" and kind == _NT_GNU_PROPERTY_TYPE_0:

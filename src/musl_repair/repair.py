@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
 from musl_repair.archive import Archive, Date, Fresh, Member, make_fresh, replace_file, write_archive
 from musl_repair.check import Judgement, Leniency, judge_wheel
-from musl_repair.errors import OutputError, PatchError, RefusedError
+from musl_repair.errors import ElfError, OutputError, PatchError, RefusedError
 from musl_repair.facts import Facts, read_facts
 from musl_repair.findings import errors_in, is_failure
+from musl_repair.mend import mend_notes
 from musl_repair.plan import Options, Plan, make_plan
 from musl_repair.proof import prove
 from musl_repair.reading import read_wheel_file
@@ -229,7 +230,11 @@ class _Overlay:
                 file.write(content)
                 file.flush()
                 self._patchelf.run(patch, Path(file.name), page_size=page_size)
-                content = Path(file.name).read_bytes()
+                edited = Path(file.name).read_bytes()
+            try:
+                content = mend_notes(content, edited)
+            except ElfError as error:
+                raise PatchError(f"{patch.member}: {editor} left a broken file: {error}") from error
         if patch.lower_relr:
             content = lower_relr(content)
         prove(source, patch, content, page_size=page_size, editor=editor)

@@ -31,19 +31,31 @@ def error_text(error: MuslRepairError) -> str:
 
 
 def finding_lines(findings: Iterable[Finding]) -> list[str]:
-    """Return findings as lines, the errors first; what to do next follows the last finding of its kind."""
+    """Return findings as lines, the errors first; what to do next follows the last finding of its kind.
+
+    Files of which the same is to be said stand together.
+    """
     order = list(Severity)
-    ordered = sorted(findings, key=lambda found: (order.index(found.severity), found))
-    width = max((len(found.code) for found in ordered), default=0)
+    groups: dict[tuple[Severity, str, str, str], list[str]] = {}
+    for found in sorted(findings, key=lambda found: (order.index(found.severity), found)):
+        groups.setdefault((found.severity, found.code, found.remedy, found.detail), []).append(found.subject)
+    width = max((len(code) for _, code, _, _ in groups), default=0)
     lines: list[str] = []
-    for index, found in enumerate(ordered):
-        first, *rest = found.detail.splitlines() or [""]
-        lines.append(f"  {found.code:<{width}}  {found.subject}{', ' if first.startswith('needed') else ': '}{first}")
+    keys = list(groups)
+    for index, (severity, code, remedy, detail) in enumerate(keys):
+        first, *rest = _said(groups[keys[index]], detail)
+        lines.append(f"  {code:<{width}}  {first}")
         lines += [f"  {'':<{width}}  {line}" for line in rest]
-        following = ordered[index + 1] if index + 1 < len(ordered) else None
-        if following is None or (following.code, following.remedy) != (found.code, found.remedy):
-            lines.append(f"  {'hint' if found.severity is Severity.ERROR else found.severity.value}: {found.remedy}")
+        if index + 1 == len(keys) or keys[index + 1][:3] != (severity, code, remedy):
+            lines.append(f"  {'hint' if severity is Severity.ERROR else severity.value}: {remedy}")
     return lines
+
+
+def _said(subjects: list[str], detail: str) -> list[str]:
+    first, *rest = detail.splitlines() or [""]
+    if len(subjects) == 1:
+        return [f"{subjects[0]}{', ' if first.startswith('needed') else ': '}{first}", *rest]
+    return [f"{len(subjects)} files: {first}", *rest, *(f"- {subject}" for subject in subjects)]
 
 
 def plan_text(plan: Plan) -> str:

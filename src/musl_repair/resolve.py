@@ -45,6 +45,8 @@ class Resolution:
     """Needs that nothing answers, sorted by name and file."""
     elfs: Mapping[PurePosixPath, Elf]
     """The facts of every file in edges."""
+    excluded: tuple[tuple[PurePosixPath, str], ...] = ()
+    """(file, needed name) of what the user excluded; sorted."""
 
     def closure(self, path: PurePosixPath) -> frozenset[PurePosixPath]:
         """Return all files that come with a file, itself among them."""
@@ -133,8 +135,9 @@ def resolve(
 ) -> Resolution:
     """Resolve every need of every loadable file of a wheel (files, by loader path) against wheel and system.
 
-    Each file is taken as one that Python loads first. When planning a repair, a need that is answered on one way to
-    a library and not on another counts as answered: the repaired library finds it on every way.
+    Each file is taken as one that is loaded first. When planning a repair, a need that is answered on one way to a
+    library and not on another counts as answered: the repaired library finds it on every way. Without a repair it
+    counts as missing if it is so on a way that begins at a file which something else than the wheel's files loads.
     """
     elfs = {path: elf for path, elf in sorted(files.items()) if isinstance(elf, Elf)}
     mounted = Mounted(files, system)
@@ -145,7 +148,7 @@ def resolve(
     )
     world = _Searching(mounted, extended, search.excluded)
     edges: dict[PurePosixPath, dict[str, PurePosixPath]] = {path: {} for path in elfs}
-    failed: dict[tuple[str, PurePosixPath], Need] = {}
+    failed: dict[PurePosixPath, list[Need]] = {}
     for path, elf in elfs.items():
         scope = Scope(architecture.loader, search.search_path, accepts=refusal(elf) if search.may_repair else None)
         for need in load(path, world, scope):
@@ -154,12 +157,55 @@ def resolve(
                 edges.setdefault(needed_by, {}).setdefault(need.name, world.real(need.found))
                 edges.setdefault(world.real(need.found), {})
             elif need.missing:
-                failed.setdefault((need.name, needed_by), need)
-    missing = tuple(
-        need for (name, by), need in sorted(failed.items()) if not search.may_repair or name not in edges[by]
-    )
+                failed.setdefault(path, []).append(replace(need, needed_by=needed_by))
     facts = {path: answer for path in edges if isinstance(answer := mounted.read(path), Elf)}
-    return Resolution(edges, missing, facts)
+    found = Resolution(edges, (), facts)
+    first = frozenset(failed) if search.may_repair else frozenset(roots(found))
+    missing = [
+        need
+        for path, needs in failed.items()
+        if path in first
+        for need in needs
+        if not search.may_repair or need.name not in edges[need.needed_by]
+    ]
+    excluded = sorted(
+        (path, name) for path, elf in facts.items() for name in elf.needed if is_excluded(name, search.excluded)
+    )
+    return replace(found, missing=_each_once(missing), excluded=tuple(excluded))
+
+
+def _each_once(needs: Iterable[Need]) -> tuple[Need, ...]:
+    """Return the first need of each name and file, sorted."""
+    found: dict[tuple[str, PurePosixPath], Need] = {}
+    for need in needs:
+        found.setdefault((need.name, need.needed_by), need)
+    return tuple(need for _, need in sorted(found.items()))
+
+
+def is_program(elf: Elf) -> bool:
+    """Whether a file is started by the kernel, not loaded by dlopen."""
+    return elf.interpreter is not None
+
+
+def is_extension(elf: Elf) -> bool:
+    """Whether a file is an extension module of CPython."""
+    return any(name.startswith(("PyInit_", "PyInitU_")) for name in elf.exports)
+
+
+def roots(resolution: Resolution) -> tuple[PurePosixPath, ...]:
+    """Return the files that something other than a file of the wheel loads, sorted.
+
+    These are the programs, the extension modules, and all that no other file needs; of files that only need each
+    other in a ring, the first.
+    """
+    needed = {target for path, names in resolution.edges.items() for target in names.values() if target != path}
+    tops = [path for path, elf in resolution.elfs.items() if path not in needed or is_extension(elf) or is_program(elf)]
+    reached = {path for top in tops for path in resolution.closure(top)}
+    for path in sorted(resolution.elfs):
+        if path not in reached:
+            tops.append(path)
+            reached |= resolution.closure(path)
+    return tuple(sorted(tops))
 
 
 def _extended_rpath(

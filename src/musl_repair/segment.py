@@ -24,6 +24,9 @@ _ALIGNMENT: Final = 8
 """Where each block starts: enough for any table of words, of both classes."""
 _MAX_SEGMENTS: Final = 0xFFFF - 1
 """0xffff is PN_XNUM: the number is elsewhere."""
+_SPARE_HEADERS: Final = 8
+"""For how many headers there is room in the segment, at the cost of what follows: patchelf adds one with each run, and
+moves the sections that are in their way, but does not make the segment longer."""
 _MAX_PADDING: Final = 0x4000000
 """How far a program may grow by its own .bss, in bytes."""
 
@@ -116,7 +119,7 @@ def append_segment(image: Image, blocks: Sequence[bytes]) -> Grown:
     for block in blocks:
         starts.append(_up(ends[-1], _ALIGNMENT))
         ends.append(starts[-1] + len(block))
-    total = ends[-1]
+    total = max(ends[-1], ends[0] + _SPARE_HEADERS * image.layout.phdr.size)
     start = _place(image, total)
     added = Segment(image_.PT_LOAD, image_.PF_R, start.offset, start.vaddr, start.vaddr, total, total, page_size(image))
     data = bytearray(image.data)

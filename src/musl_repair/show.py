@@ -9,10 +9,10 @@ from rich.filesize import decimal
 from rich.markup import escape
 from rich.tree import Tree
 
-from musl_repair.binding import roots
 from musl_repair.findings import Severity
 from musl_repair.report import finding_lines
 from musl_repair.requirement import lowest_release, verdicts, where_it_runs
+from musl_repair.resolve import roots
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

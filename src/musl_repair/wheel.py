@@ -32,7 +32,8 @@ MOUNT: Final = PurePosixPath("/<wheel>")
 """Where the loader finds the wheel: the folder that it is installed into (site-packages)."""
 
 _SIGNATURES: Final = ("RECORD.jws", "RECORD.p7s")
-_WEAK_HASHES: Final = frozenset({"md5", "sha1"})
+_HASHES: Final = frozenset(hashlib.algorithms_guaranteed - {"md5", "sha1", "shake_128", "shake_256"})
+"""What every Python has, without the weak ones and those of no fixed length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +203,7 @@ def record_hash(content: bytes, algorithm: str = "sha256") -> str:
 def row_fault(row: Row, content: bytes) -> str | None:
     """Tell what is wrong with a row of RECORD about this content, or None where it is true."""
     algorithm = row.hash.partition("=")[0]
-    if algorithm in _WEAK_HASHES or algorithm not in hashlib.algorithms_available:
+    if algorithm not in _HASHES:
         return f"RECORD has a hash of kind {algorithm!r}, which wheels may not use"
     if row.size and row.size != str(len(content)):
         return f"RECORD says {row.size} bytes, the file has {len(content)}"

@@ -5,18 +5,19 @@ Source: PEP 427 and PEP 656; load_library and find_sym in musl 1.2.6 ldso/dynlin
 
 from __future__ import annotations
 
+import posixpath
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from musl_repair.abi import hint, history
 from musl_repair.binding import clashes
 from musl_repair.findings import Finding, Severity, finding
-from musl_repair.loader import is_reserved
+from musl_repair.loader import expand_entry, is_mounted, is_reserved
 from musl_repair.policy import Architecture, parse_tag
-from musl_repair.resolve import is_excluded
+from musl_repair.resolve import inside_entries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
-    from pathlib import PurePosixPath
 
     from musl_repair.binding import Unbound
     from musl_repair.elf import Elf
@@ -89,26 +90,42 @@ def judge_reserved(resolution: Resolution, names: Mapping[PurePosixPath, str]) -
             yield finding("reserved-name", names[path], f"musl never opens it for a need of the name {path.name}")
 
 
-def judge_missing(
-    needs: Iterable[Need], shown: Callable[[PurePosixPath], str], excluded: Iterable[str] = ()
-) -> Iterator[Finding]:
+def judge_missing(needs: Iterable[Need], shown: Callable[[PurePosixPath], str]) -> Iterator[Finding]:
     """Yield a finding for each library that is missing, with all that need it. shown gives a file's name for people."""
     by_name: dict[str, list[Need]] = {}
     for need in needs:
         by_name.setdefault(need.name, []).append(need)
-    patterns = tuple(excluded)
     for name, missing in sorted(by_name.items()):
-        code = "library-excluded-not-found" if is_excluded(name, patterns) else "library-not-found"
-        yield finding(code, name, _search_report(missing, shown))
+        yield finding("library-not-found", name, _search_report(missing, shown))
+
+
+def judge_excluded(resolution: Resolution, shown: Callable[[PurePosixPath], str]) -> Iterator[Finding]:
+    """Yield excluded libraries that no rpath leads to: neither into the wheel nor into another package's folder."""
+    folders = {path.parent for path in resolution.elfs}
+    lost: dict[str, list[str]] = {}
+    for path, name in resolution.excluded:
+        elf = resolution.elfs[path]
+        ways = [
+            PurePosixPath(posixpath.normpath(expand_entry(entry, path.parent))) for entry in inside_entries(elf, path)
+        ]
+        if not any(way / name in resolution.elfs or way not in folders for way in ways):
+            lost.setdefault(name, []).append(shown(path))
+    for name, users in lost.items():
+        yield finding("library-excluded-not-found", name, f"needed by {', '.join(users)}; no rpath leads to it")
 
 
 def _search_report(needs: list[Need], shown: Callable[[PurePosixPath], str]) -> str:
     requirers = dict.fromkeys(shown(need.needed_by) for need in needs)
     attempts = dict.fromkeys(attempt for need in needs for attempt in need.searched)
-    folders = dict.fromkeys(str(at.path.parent) for at in attempts if at.outcome == "no such file")
+    folders = dict.fromkeys(_shortest(at.path.parent) for at in attempts if at.outcome == "no such file")
     refused = [f"{at.path} is there, but {at.outcome}" for at in attempts if at.outcome not in ("", "no such file")]
     looked = f"looked in {', '.join(folders)}" if folders else "a name with a slash is not searched for"
     return "\n".join([f"needed by {', '.join(requirers)}", looked, *refused])
+
+
+def _shortest(folder: PurePosixPath) -> str:
+    """Return a folder for people: in a wheel, where there are no links, without any ".."."""
+    return posixpath.normpath(folder) if is_mounted(folder) else str(folder)
 
 
 def judge_symbols(
@@ -124,7 +141,7 @@ def judge_symbols(
     known = history(architecture.name)
     users: dict[str, list[PurePosixPath]] = {}
     for symbol in unbound:
-        if known.since(symbol.name) is None:
+        if symbol.certain and known.since(symbol.name) is None:
             users.setdefault(symbol.name, []).append(symbol.path)
     for name, paths in users.items():
         owners = [shown(path) for path, elf in resolution.elfs.items() if name in elf.exports]

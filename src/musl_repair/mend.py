@@ -1,0 +1,68 @@
+"""What patchelf leaves wrong about notes, put right: note sections' alignment and the segments that name them.
+
+patchelf 0.19 gives a note section that it moves the alignment of an address in big-endian files, 8 instead of 4, and
+readelf and gdb read 4-byte notes wrongly with it. patchelf 0.11 does so in all 64-bit files, and leaves the program
+headers pointing at where the notes were. Source: what those versions do to testdata; System V ABI chapter 5.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from musl_repair.elfimage import PT_NOTE, SHF_ALLOC, SHT_NOTE, Image, Segment, read_image
+from musl_repair.segment import Section, Sections
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_PT_GNU_PROPERTY: Final = 0x6474E553
+
+
+def mend_notes(source: bytes, edited: bytes) -> bytes:
+    """Return an edited file with its notes described as those of its source are. Raises ElfError for broken files."""
+    old, new = read_image(source), read_image(edited)
+    data = bytearray(edited)
+    sections = Sections(new, data)
+    before, indices = _notes(Sections(old, bytearray(source))), _notes_by_index(sections)
+    for name, section in before.items():
+        index = indices.get(name)
+        if index is not None and sections.all[index].vaddr % max(section.align, 1) == 0:
+            sections.replace(index, sections.all[index]._replace(align=section.align))
+    after = {name: sections.all[index] for name, index in indices.items()}
+    for index, segment in enumerate(new.segments):
+        if segment.type in (PT_NOTE, _PT_GNU_PROPERTY):
+            _write_segment(new, data, index, _moved(segment, before, after))
+    return bytes(data)
+
+
+def _notes_by_index(sections: Sections) -> dict[bytes, int]:
+    """Return name → index of the note sections that are loaded, without those that share their name."""
+    notes = [i for i, section in enumerate(sections.all) if section.type == SHT_NOTE and section.flags & SHF_ALLOC]
+    names = [sections.name(index) for index in notes]
+    return {name: index for name, index in zip(names, notes, strict=True) if names.count(name) == 1}
+
+
+def _notes(sections: Sections) -> dict[bytes, Section]:
+    return {name: sections.all[index] for name, index in _notes_by_index(sections).items()}
+
+
+def _moved(segment: Segment, before: Mapping[bytes, Section], after: Mapping[bytes, Section]) -> Segment:
+    """Return a segment that still stands where its sections were at where they are now, if they are together."""
+    if any(_holds(segment, new) for new in after.values()):
+        return segment
+    inside = [name for name, old in before.items() if name in after and _holds(segment, old)]
+    distances = {(after[name].offset - before[name].offset, after[name].vaddr - before[name].vaddr) for name in inside}
+    if len(distances) != 1:
+        return segment
+    ((offset, vaddr),) = distances
+    return segment._replace(offset=segment.offset + offset, vaddr=segment.vaddr + vaddr, paddr=segment.paddr + vaddr)
+
+
+def _holds(segment: Segment, section: Section) -> bool:
+    end = segment.offset + segment.filesz
+    return segment.offset <= section.offset and section.offset + section.size <= end
+
+
+def _write_segment(image: Image, data: bytearray, index: int, segment: Segment) -> None:
+    start = image.header.phoff + index * image.layout.phdr.size
+    data[start : start + image.layout.phdr.size] = image.layout.pack_segment(segment)

@@ -1,0 +1,203 @@
+"""Values for tests, made by hand: ELF facts, systems that are dicts, wheels that nobody packed."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, fields, replace
+from functools import cache
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Final
+
+from musl_repair.abi import Release, history
+from musl_repair.elf import Elf, Import, VersionNeed
+from musl_repair.elfimage import ET_DYN
+from musl_repair.facts import Facts, RecordFault
+from musl_repair.policy import ARCHITECTURES, Architecture
+from musl_repair.proof import expected_elf
+from musl_repair.sysroot import DEFAULT_PATH, Package, Unusable
+from musl_repair.wheel import Wheel, parse_name, retagged_metadata
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from musl_repair.findings import Finding
+    from musl_repair.plan import Plan
+
+_FLAGS: Final = {"ppc64le": 2, "riscv64": 5}
+_METADATA: Final = "Wheel-Version: 1.0\nGenerator: hands\nRoot-Is-Purelib: {pure}\n"
+
+
+def architecture(name: str = "x86_64") -> Architecture:
+    return next(one for one in ARCHITECTURES if one.name == name)
+
+
+def elf(
+    *needed: str,
+    rpath: str | None = None,
+    runpath: str | None = None,
+    arch: str = "x86_64",
+    imports: Iterable[str] = (),
+    weak: Iterable[str] = (),
+    exports: Iterable[str] = (),
+    versions: Iterable[tuple[str, str]] = (),
+    soname: str | None = None,
+    interpreter: str | None = None,
+    relr: bool = False,
+    file_type: int = ET_DYN,
+) -> Elf:
+    """Make the facts of a shared object that needs the given names."""
+    target = architecture(arch)
+    symbols = [*(Import(name, weak=False) for name in imports), *(Import(name, weak=True) for name in weak)]
+    return Elf(
+        machine=target.machine,
+        bits=target.bits,
+        little=target.little,
+        type=file_type,
+        flags=_FLAGS.get(arch, 0),
+        interpreter=interpreter,
+        soname=soname,
+        needed=needed,
+        dt_rpath=rpath,
+        dt_runpath=runpath,
+        imports=tuple(sorted(symbols)),
+        exports=frozenset(exports),
+        version_needs=tuple(VersionNeed(*version) for version in versions),
+        relr=relr,
+    )
+
+
+def program(*needed: str, rpath: str | None = None, arch: str = "x86_64") -> Elf:
+    return elf(*needed, rpath=rpath, arch=arch, interpreter=str(architecture(arch).loader))
+
+
+def glibc_elf(*needed: str) -> Elf:
+    return elf("libc.so.6", *needed, versions=[("libc.so.6", "GLIBC_2.2.5"), ("libc.so.6", "GLIBC_2.34")])
+
+
+@cache
+def libc(release: str = "1.2.5", arch: str = "x86_64") -> Elf:
+    """Make musl itself, as a release of it was."""
+    exports = history(arch).exports(Release.parse(release))
+    return elf(arch=arch, exports={*exports, "__libc_start_main", "stdin"})
+
+
+def paths(names: Iterable[str]) -> tuple[PurePosixPath, ...]:
+    return tuple(map(PurePosixPath, names))
+
+
+def digest(answer: Elf) -> str:
+    """Return a hash that is the same for the same facts only."""
+    values = [
+        sorted(value) if isinstance(value := getattr(answer, one.name), frozenset) else value for one in fields(Elf)
+    ]
+    return hashlib.sha256(repr(values).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class System:
+    """A system that is a dict; links are symbolic ones, of files or folders, with absolute targets."""
+
+    files: Mapping[PurePosixPath, Elf | Unusable] = field(default_factory=dict)
+    links: Mapping[PurePosixPath, PurePosixPath] = field(default_factory=dict)
+    packages: Mapping[PurePosixPath, Package] = field(default_factory=dict)
+    path: tuple[PurePosixPath, ...] = DEFAULT_PATH
+
+    def read(self, path: PurePosixPath) -> Elf | Unusable | None:
+        return self.files.get(self.real(path))
+
+    def real(self, path: PurePosixPath) -> PurePosixPath:
+        assert path.is_absolute(), f"no system knows where {path} is"
+        at = PurePosixPath("/")
+        for part in path.parts[1:]:
+            at = at.parent if part == ".." else at / part
+            while at in self.links:
+                at = self.links[at]
+        return at
+
+    def search_path(self, musl_arch: str) -> tuple[PurePosixPath, ...]:  # noqa: ARG002 - the system has one list
+        return self.path
+
+    def loaders(self) -> tuple[str, ...]:
+        return tuple(sorted(path.name for path in self.files if path.match("/lib/ld-musl-*.so.1")))
+
+    def digest(self, path: PurePosixPath) -> str:
+        answer = self.read(path)
+        assert isinstance(answer, Elf)
+        return digest(answer)
+
+    def size(self, path: PurePosixPath) -> int:
+        return len(self.digest(path))
+
+    def owner(self, path: PurePosixPath) -> Package | None:
+        return self.packages.get(self.real(path))
+
+
+def system(
+    files: Mapping[str, Elf | Unusable] | None = None,
+    *,
+    musl: str | None = "1.2.5",
+    arch: str = "x86_64",
+    links: Mapping[str, str] | None = None,
+    packages: Mapping[str, Package] | None = None,
+    path: Iterable[PurePosixPath] = DEFAULT_PATH,
+) -> System:
+    """Make a system of these files and, unless musl is None, of that release of musl."""
+    loader = architecture(arch).loader
+    own = {PurePosixPath(name): answer for name, answer in (files or {}).items()}
+    owners = {PurePosixPath(name): package for name, package in (packages or {}).items()}
+    if musl is not None:
+        own[loader] = libc(musl, arch)
+        owners.setdefault(loader, Package("musl", f"{musl}-r0"))
+    targets = {PurePosixPath(name): PurePosixPath(target) for name, target in (links or {}).items()}
+    return System(own, targets, owners, tuple(path))
+
+
+def wheel_facts(
+    elfs: Mapping[str, Elf],
+    *,
+    name: str = "demo-1.0-cp312-cp312-linux_x86_64.whl",
+    others: Iterable[str] = ("demo/__init__.py",),
+    pure: bool = False,
+    tags: Iterable[str] | None = None,
+    record_faults: Iterable[RecordFault] = (),
+    unlisted: Iterable[str] = (),
+) -> Facts:
+    """Make the facts of a wheel with these ELF files; tags are those of WHEEL if they are not the name's."""
+    parsed = parse_name(name)
+    dist_info = f"{parsed.distribution}-{parsed.version}.dist-info"
+    plain = _METADATA.format(pure="true" if pure else "false")
+    metadata = retagged_metadata(plain, parsed) if tags is None else plain + "".join(f"Tag: {tag}\n" for tag in tags)
+    info = [f"{dist_info}/METADATA", f"{dist_info}/WHEEL", f"{dist_info}/RECORD"]
+    return Facts(
+        wheel=Wheel(parsed, dist_info, metadata, record=()),
+        members=(*others, *elfs, *info),
+        elfs=elfs,
+        sha256={member: digest(answer) for member, answer in elfs.items()},
+        sizes=dict.fromkeys(elfs, 4096),
+        record_faults=tuple(record_faults),
+        unlisted=tuple(unlisted),
+    )
+
+
+def repaired(facts: Facts, plan: Plan) -> Facts:
+    """Return the facts of the wheel that a plan leads to."""
+    moved = dict(plan.moves)
+    elfs = {moved.get(name, name): answer for name, answer in facts.elfs.items()}
+    elfs |= {graft.member: plan.resolution.elfs[graft.source] for graft in plan.grafts}
+    elfs |= {patch.member: expected_elf(elfs[patch.member], patch) for patch in plan.patches}
+    # A moved program leaves a script behind.
+    members = dict.fromkeys((*facts.members, *elfs))
+    metadata = retagged_metadata(facts.wheel.metadata, plan.result)
+    return replace(
+        facts,
+        wheel=replace(facts.wheel, name=plan.result, metadata=metadata),
+        members=tuple(members),
+        elfs=elfs,
+        sha256={member: digest(answer) for member, answer in elfs.items()},
+        sizes=dict.fromkeys(elfs, 4096),
+        unlisted=(),
+    )
+
+
+def of_code(findings: Iterable[Finding], code: str) -> list[Finding]:
+    return [found for found in findings if found.code == code]
