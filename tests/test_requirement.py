@@ -40,7 +40,7 @@ def test_symbols_need_the_release_that_brought_them() -> None:
     assert list(symbol_reasons(unbound, "x86_64")) == [
         symbol("reallocarray", "1.2.2"),
         symbol("qsort_r", "1.2.3", "b.so"),
-        symbol("printf", "0.8.0", "b.so") if False else next(symbol_reasons([("b.so", "printf")], "x86_64")),
+        symbol("printf", "1.0.0", "b.so"),
     ]
 
 
@@ -92,7 +92,7 @@ def test_the_lowest_release_satisfies_all() -> None:
 
 def test_without_reasons_the_architecture_s_first_release_does() -> None:
     assert lowest_release([], "riscv64") == Release(1, 1, 23)
-    assert lowest_release([], "x86_64") < Release(1, 0, 0)
+    assert lowest_release([], "x86_64") == Release(1, 0, 0)
 
 
 def test_distributions_are_judged_by_what_they_really_have() -> None:

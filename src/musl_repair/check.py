@@ -131,7 +131,7 @@ def judge_relr(
     tag = musl_tags(name)[0]
     detail = f"it has DT_RELR, which musl reads since {since}; {tag} promises musl from {tag.major}.{tag.minor}.0 on"
     for path, elf in resolution.elfs.items():
-        if elf.relr:
+        if elf.relr and not elf.relocates_itself:
             yield finding("relr-before-1.2.4", names.get(path, str(path)), detail, severity=severity)
 
 

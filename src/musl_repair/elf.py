@@ -86,6 +86,8 @@ class Elf:
     static_tls: bool = False
     textrel: bool = False
     bind_now: bool = False
+    pie: bool = False
+    """DF_1_PIE: the file is a program, though of type DYN."""
     hashed: bool = True
     """False for a dynamic file without any hash table, which musl cannot look symbols up in."""
     exec_stack: bool = False
@@ -101,6 +103,11 @@ class Elf:
     def rpath(self) -> str | None:
         """The search path that musl uses: DT_RUNPATH where there is one, else DT_RPATH."""
         return self.dt_rpath if self.dt_runpath is None else self.dt_runpath
+
+    @property
+    def relocates_itself(self) -> bool:
+        """Whether the file is a static program: no loader touches it."""
+        return self.pie and self.interpreter is None
 
     @property
     def loadable(self) -> bool:
@@ -172,6 +179,7 @@ def _with_dynamic(image: Image, static: Elf, notes: Notes) -> Elf:
         static_tls=bool(flags & _DF_STATIC_TLS),
         textrel=image.tag(image_.DT_TEXTREL) is not None,
         bind_now=bool(flags & _DF_BIND_NOW or flags_1 & _DF_1_NOW) or image.tag(image_.DT_BIND_NOW) is not None,
+        pie=bool(flags_1 & image_.DF_1_PIE),
         hashed=symbols.hashed,
         exec_stack=static.exec_stack,
         page_size=static.page_size,
@@ -320,6 +328,30 @@ class _Symbols:
         return tuple(sorted({self._strings.at(self._at(index).name) if index else "" for index in indices}))
 
 
+def symbol_count(image: Image) -> int:
+    """Return how many dynamic symbols a file has, as far as hash tables and relocations reach."""
+    _, hashed, _ = _hashed_range(image)
+    return max(hashed, max((index + 1 for index, _ in _references(image) if index), default=0))
+
+
+def hash_table_size(image: Image, tag: int, count: int) -> int:
+    """Return the size in bytes of DT_GNU_HASH or DT_HASH (tag) for so many symbols; 0 without such a table."""
+    address = image.tag(tag)
+    if address is None:
+        return 0
+    if tag == image_.DT_GNU_HASH:
+        buckets, first, bloom, _ = struct.unpack_from(image.layout.order + "IIII", image.at(address))
+        return int(16 + bloom * image.layout.word.size + 4 * (buckets + max(count - first, 0)))
+    word = struct.Struct(image.layout.order + _sysv_word(image))
+    buckets, chains = (value for (value,) in word.iter_unpack(image.at(address, 2 * word.size)))
+    return int((2 + buckets + chains) * word.size)
+
+
+def _sysv_word(image: Image) -> str:
+    """Return the format of DT_HASH's words: the machine's own on s390x (musl arch/s390x/bits/link.h)."""
+    return "Q" if image.header.machine == EM_S390 and image.layout.bits == 64 else "I"
+
+
 def _hashed_range(image: Image) -> tuple[int, int, bool]:
     """Return (first, end) of the symbols that the hash table reaches, and whether there is a table at all.
 
@@ -329,9 +361,7 @@ def _hashed_range(image: Image) -> tuple[int, int, bool]:
     if gnu is not None:
         return (*_gnu_range(image, gnu), True)
     if sysv is not None:
-        # musl arch/s390x/bits/link.h: the words of this table are those of the machine there.
-        words = "QQ" if image.header.machine == EM_S390 and image.layout.bits == 64 else "II"
-        _, chains = struct.unpack_from(image.layout.order + words, image.at(sysv))
+        _, chains = struct.unpack_from(image.layout.order + 2 * _sysv_word(image), image.at(sysv))
         return 1, chains, True
     return 0, 0, False
 

@@ -91,12 +91,16 @@ def graft_patch(
 
 
 def rpath_to(targets: Iterable[PurePosixPath], path: PurePosixPath, kept: Iterable[str]) -> str:
-    """Return the rpath with which the file at path finds all targets: the kept entries, then what they lack."""
+    """Return the rpath with which the file at path finds all targets: the kept entries, then what they lack.
+
+    In the order of the targets, as they were searched for.
+    """
     entries = list(kept)
     covered = {posixpath.normpath(expand_entry(entry, path.parent)) for entry in entries}
-    for folder in sorted({str(target.parent) for target in targets} - covered):
-        relative = posixpath.relpath(folder, path.parent)
-        entries.append("$ORIGIN" if relative == "." else f"$ORIGIN/{relative}")
+    for folder in dict.fromkeys(str(target.parent) for target in targets):
+        if folder not in covered:
+            relative = posixpath.relpath(folder, path.parent)
+            entries.append("$ORIGIN" if relative == "." else f"$ORIGIN/{relative}")
     return ":".join(entries)
 
 

@@ -294,7 +294,7 @@ def _patches(
         elf = resolution.elfs.get(path)
         if elf is None:
             continue
-        lower = lowers and elf.relr
+        lower = lowers and elf.relr and not elf.relocates_itself
         edges = resolution.edges[path]
         patch = wheel_patch(member, elf, path, edges, places, lower_relr=lower, old_loaders=old_loaders)
         if patch.changes:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from musl_repair.elf import Elf, VersionNeed, read_elf
 from musl_repair.errors import ElfError, PatchError
 from musl_repair.relocations import RELOCATIONS
+from musl_repair.unharmed import differences
 
 if TYPE_CHECKING:
     from musl_repair.patches import Patch
@@ -44,24 +45,27 @@ def expected_elf(source: Elf, patch: Patch) -> Elf:
     return result
 
 
-def prove(source: Elf, patch: Patch, content: bytes, *, page_size: int, editor: str) -> Elf:
-    """Read an edited file back and return its facts.
+def prove(before: Elf, source: bytes, content: bytes, patch: Patch, *, page_size: int, editor: str) -> None:
+    """Compare an edited file with its source: planned edits are there, and nothing else has changed.
 
-    page_size is the largest page of its architecture: the file must still be mappable with it if it was before.
+    before are the facts of source. page_size is the largest page of its architecture: the file must still be mappable
+    with it if it was before.
     Raises PatchError, naming file, difference and editor, where the file is not what the plan says.
     """
-    wanted = expected_elf(source, patch)
+    wanted = expected_elf(before, patch)
     try:
         found = read_elf(content)
+        harm = list(differences(source, content, lowered=patch.lower_relr))
     except ElfError as error:
         raise PatchError(f"{patch.member}: {editor} left a broken file: {error}") from error
-    if found.page_size < min(source.page_size, page_size):
+    if found.page_size < min(before.page_size, page_size):
         raise PatchError(
-            f"{patch.member}: {editor} left segments that {min(source.page_size, page_size)}-byte pages cannot map"
+            f"{patch.member}: {editor} left segments that {min(before.page_size, page_size)}-byte pages cannot map"
         )
+    if harm:
+        raise PatchError(f"{patch.member}: {editor} harmed the file: {'; '.join(harm)}")
     _compare(replace(wanted, page_size=0), replace(found, page_size=0), patch.member, editor)
     _read_again(found, content, patch.member, editor)
-    return found
 
 
 def _compare(wanted: Elf, found: Elf, member: str, editor: str) -> None:

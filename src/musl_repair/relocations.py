@@ -21,6 +21,9 @@ EM_AARCH64: Final = 183
 EM_RISCV: Final = 243
 EM_LOONGARCH: Final = 258
 
+REL_MACHINES: Final = frozenset({EM_386, EM_ARM})
+"""Machines whose relocations keep the addend in the word in place (REL); all others have it in the table (RELA)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Relocations:

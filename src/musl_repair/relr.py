@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from musl_repair import elfimage as image_
 from musl_repair.elfimage import Image, read_image
 from musl_repair.errors import ElfError
-from musl_repair.relocations import EM_386, EM_ARM, RELOCATIONS
+from musl_repair.relocations import REL_MACHINES, RELOCATIONS
 from musl_repair.segment import Place, Section, Sections, append_segment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-_REL_MACHINES: Final = frozenset({EM_386, EM_ARM})
 _RELR_TAGS: Final = frozenset({image_.DT_RELR, image_.DT_RELRSZ, image_.DT_RELRENT})
 _DIGITS: Final = bytes.maketrans(b"01", b"\0\1")
 
@@ -81,7 +80,7 @@ def lower_relr(data: bytes) -> bytes:
     image = read_image(data)
     if not has_relr(image):
         return data
-    form = _REL if image.header.machine in _REL_MACHINES else _RELA
+    form = _REL if image.header.machine in REL_MACHINES else _RELA
     addresses = relr_addresses(image)
     relative = _relative_entries(image, form, addresses)
     parts = _old_parts(image, form, len(relative))

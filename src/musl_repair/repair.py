@@ -220,24 +220,25 @@ class _Overlay:
             content = self._patch(patch, source, content)
         return _Content(name, content, mode, date)
 
-    def _patch(self, patch: Patch, source: Elf, content: bytes) -> bytes:
+    def _patch(self, patch: Patch, before: Elf, source: bytes) -> bytes:
+        content = source
         architecture = self._plan.architecture
         page_size = architecture.max_page if architecture is not None else 0x1000
         editor = "relr lowering"
         if patch.edits and self._patchelf is not None:
             editor = str(self._patchelf)
             with tempfile.NamedTemporaryFile(dir=self._work, suffix=".so") as file:
-                file.write(content)
+                file.write(source)
                 file.flush()
                 self._patchelf.run(patch, Path(file.name), page_size=page_size)
                 edited = Path(file.name).read_bytes()
             try:
-                content = mend_notes(content, edited)
+                content = mend_notes(source, edited)
             except ElfError as error:
                 raise PatchError(f"{patch.member}: {editor} left a broken file: {error}") from error
         if patch.lower_relr:
             content = lower_relr(content)
-        prove(source, patch, content, page_size=page_size, editor=editor)
+        prove(before, source, content, patch, page_size=page_size, editor=editor)
         return content
 
     def _launcher(self, name: str) -> _Content:

@@ -65,6 +65,8 @@ def feature_reasons(elfs: Mapping[str, Elf], arch: str, *, mended: Collection[Fe
 def features_of(elf: Elf) -> Iterator[Feature]:
     """Yield what the file asks of a loader and not every release's loader has."""
     machine = RELOCATIONS.get(elf.machine)
+    if elf.relocates_itself:
+        return
     if elf.relr:
         yield Feature.RELR
     if machine is not None and machine.tlsdesc.intersection(elf.relocation_types):

@@ -245,5 +245,7 @@ def _folders_with(
         for candidate, other in elfs.items()
         if candidate.name == name and scheme_root(candidate) == scheme_root(path) and not refuses(other)
     ]
-    nearest = sorted(folders, key=lambda folder: (len(posixpath.relpath(folder, path.parent).split("/")), folder))
+    nearest = sorted(
+        folders, key=lambda folder: (len(PurePosixPath(posixpath.relpath(folder, path.parent)).parts), folder)
+    )
     return tuple(nearest[:1])

@@ -177,7 +177,9 @@ class Sysroot:
             if links > _MAX_LINKS:
                 return Unusable("a loop of symbolic links")
             at = top if target.is_absolute() else at
-            rest.extend(reversed(target.parts[len(target.parents[-1].parts) :] if target.is_absolute() else target.parts))
+            rest.extend(
+                reversed(target.parts[len(target.parents[-1].parts) :] if target.is_absolute() else target.parts)
+            )
         return at
 
     def _link(self, at: PurePosixPath) -> PurePosixPath | None:

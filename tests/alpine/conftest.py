@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
 from alpine.root import OLD_LOADER, WHEELS, Alpine, done, folder_of, musl_repair
 
 if TYPE_CHECKING:

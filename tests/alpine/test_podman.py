@@ -7,6 +7,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
+
 from alpine.root import PROJECT, folder_of
 
 if TYPE_CHECKING:

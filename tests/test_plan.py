@@ -1,0 +1,603 @@
+"""Plans: everything that a repair is going to do, from the facts of a wheel and of a system."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import chain
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from facts_by_hand import (
+    architecture,
+    elf,
+    glibc_elf,
+    of_code,
+    paths,
+    program,
+    repaired,
+    system,
+    wheel_facts,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+from musl_repair.check import judge_wheel
+from musl_repair.errors import PlatformError, WheelError
+from musl_repair.facts import RecordFault
+from musl_repair.findings import Severity, errors_in
+from musl_repair.loader import Scope, is_reserved, load
+from musl_repair.patches import Patch
+from musl_repair.plan import Move, Options, Plan, make_plan
+from musl_repair.sysroot import DEFAULT_PATH, Package, Unusable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from facts_by_hand import System
+
+    from musl_repair.elf import Elf
+    from musl_repair.facts import Facts
+
+EXT = "demo/_ext.so"
+MUSL = "libc.musl-x86_64.so.1"
+
+SYSTEM: Final = system(
+    {
+        "/usr/lib/libfoo.so.1.2": elf("libbar.so.2", MUSL, soname="libfoo.so.1"),
+        "/usr/lib/libbar.so.2": elf(MUSL, soname="libbar.so.2", relr=True),
+    },
+    links={"/usr/lib/libfoo.so.1": "/usr/lib/libfoo.so.1.2"},
+    packages={"/usr/lib/libfoo.so.1.2": Package("foo-libs", "1.2-r0")},
+)
+
+
+def plan_of(elfs: Mapping[str, Elf], target: System = SYSTEM, options: Options | None = None) -> Plan:
+    return make_plan(wheel_facts(elfs), target, options or Options())
+
+
+def plan_named(platform: str, elfs: Mapping[str, Elf], target: System = SYSTEM, **options: str) -> Plan:
+    facts = wheel_facts(elfs, name=f"demo-1.0-cp312-cp312-{platform}.whl")
+    return make_plan(facts, target, Options(**options))  # type: ignore[arg-type] # only those that are text
+
+
+def codes(plan: Plan) -> list[str]:
+    return [found.code for found in plan.findings]
+
+
+# A whole plan
+
+
+def test_a_wheel_with_a_library_of_the_system() -> None:
+    plan = plan_of({EXT: elf("libfoo.so.1", MUSL, rpath="/usr/lib")})
+    bar, foo = plan.grafts
+    assert str(plan.result) == "demo-1.0-cp312-cp312-musllinux_1_2_x86_64.whl"
+    assert (foo.source, foo.owner) == (PurePosixPath("/usr/lib/libfoo.so.1.2"), Package("foo-libs", "1.2-r0"))
+    assert foo.sha256 == SYSTEM.digest(PurePosixPath("/usr/lib/libfoo.so.1"))
+    assert foo.size == SYSTEM.size(PurePosixPath("/usr/lib/libfoo.so.1"))
+    assert foo.name.startswith("libfoo-")
+    assert foo.name.endswith(".so.1.2")
+    assert bar.owner is None
+    assert plan.patches == (
+        Patch(bar.member, soname=bar.name, lower_relr=True),
+        Patch(foo.member, soname=foo.name, rpath="$ORIGIN", renames=(("libbar.so.2", bar.name),)),
+        Patch(EXT, rpath="$ORIGIN/../demo.libs", renames=(("libfoo.so.1", foo.name),)),
+    )
+    assert plan.members == {
+        PurePosixPath("/<wheel>/demo/_ext.so"): EXT,
+        PurePosixPath("/usr/lib/libfoo.so.1.2"): foo.member,
+        PurePosixPath("/usr/lib/libbar.so.2"): bar.member,
+    }
+    assert (plan.moves, plan.findings, plan.completes_record, plan.changes) == ((), (), False, True)
+
+
+def test_a_finished_wheel_changes_nothing() -> None:
+    plan = plan_named("musllinux_1_2_x86_64", {EXT: elf(MUSL)})
+    assert (plan.changes, plan.patches, plan.findings) == (False, (), ())
+
+
+def test_a_wheel_that_only_lacks_its_tag_changes() -> None:
+    plan = plan_of({EXT: elf(MUSL)})
+    assert (plan.changes, plan.patches) == (True, ())
+
+
+def test_files_that_record_does_not_list_change_it() -> None:
+    facts = wheel_facts(
+        {EXT: elf(MUSL)}, name="demo-1.0-cp312-cp312-musllinux_1_2_x86_64.whl", unlisted=["demo/__init__.py"]
+    )
+    plan = make_plan(facts, SYSTEM, Options())
+    assert (plan.completes_record, plan.changes, errors_in(plan.findings)) == (True, True, ())
+
+
+def test_links_to_one_file_give_one_graft() -> None:
+    target = system(
+        {"/usr/lib/libfoo.so.1.2": elf()},
+        links={"/usr/lib/libfoo.so.1": "/usr/lib/libfoo.so.1.2", "/lib/libfoo.so": "/usr/lib/libfoo.so.1.2"},
+    )
+    plan = plan_of({EXT: elf("libfoo.so.1", "libfoo.so"), "demo/other.so": elf("libfoo.so.1.2")}, target)
+    (graft,) = plan.grafts
+    renames = {patch.member: patch.renames for patch in plan.patches}
+    assert renames[EXT] == (("libfoo.so", graft.name), ("libfoo.so.1", graft.name))
+    assert renames["demo/other.so"] == (("libfoo.so.1.2", graft.name),)
+
+
+def test_a_library_named_like_libc_gets_another_name() -> None:
+    target = system({"/usr/lib/libm.custom.so": elf()}, links={"/usr/lib/libfoo.so": "/usr/lib/libm.custom.so"})
+    (graft,) = plan_of({EXT: elf("libfoo.so")}, target).grafts
+    assert not is_reserved(graft.name)
+
+
+def test_cycles_among_grafts() -> None:
+    target = system({"/usr/lib/liba.so": elf("libb.so"), "/usr/lib/libb.so": elf("liba.so")})
+    plan = plan_of({EXT: elf("liba.so")}, target)
+    one, two = plan.grafts
+    assert [patch.renames for patch in plan.patches if patch.soname] == [
+        (("libb.so", two.name),),
+        (("liba.so", one.name),),
+    ]
+
+
+def test_a_mapping_says_where_the_libraries_are_put() -> None:
+    plan = plan_of({EXT: elf("libfoo.so.1")}, options=Options(lib_suffix="_libs"))
+    assert {graft.member.rpartition("/")[0] for graft in plan.grafts} == {"demo_libs"}
+
+
+def test_the_user_s_folders_come_before_the_system_s() -> None:
+    target = system({"/usr/lib/liba.so": elf(), "/opt/liba.so": elf(relr=True)})
+    plan = plan_of({EXT: elf("liba.so")}, target, Options(library_path=paths(["/opt"])))
+    assert [graft.source for graft in plan.grafts] == [PurePosixPath("/opt/liba.so")]
+
+
+def test_what_is_excluded_stays_outside() -> None:
+    plan = plan_of({EXT: elf("libfoo.so.1", "libnone.so")}, options=Options(exclude=("libbar.*", "libnone.*")))
+    assert [graft.source.name for graft in plan.grafts] == ["libfoo.so.1.2"]
+    assert errors_in(plan.findings) == ()
+
+
+def test_libpython_is_dropped_with_a_note() -> None:
+    plan = plan_of({EXT: elf("libpython3.12.so.1.0")})
+    assert plan.patches == (Patch(EXT, dropped=("libpython3.12.so.1.0",)),)
+    (note,) = plan.findings
+    assert (note.code, note.severity, note.subject) == ("libpython-linked", Severity.NOTE, EXT)
+
+
+# Lowering
+
+
+@pytest.mark.parametrize(
+    ("platform", "lower", "lowered"),
+    [
+        ("musllinux_1_2", True, True),
+        ("musllinux_1_2", False, False),
+        ("musllinux_1_3", True, False),
+        ("musllinux_1_1", True, True),
+    ],
+    ids=["by default", "unless it is turned off", "not where every musl reads it", "for old musl too"],
+)
+def test_relr_is_lowered(platform: str, *, lower: bool, lowered: bool) -> None:
+    files = {EXT: elf("libbar.so.2", relr=True), "demo/b.so": elf(relr=True)}
+    plan = plan_of(files, options=Options(platform=platform, lower_relr=lower))
+    assert len(plan.patches) == (3 if lowered else 2)
+    assert {patch.lower_relr for patch in plan.patches} == {lowered}
+
+
+def test_relr_that_is_kept_is_what_the_tag_gets_a_warning_for() -> None:
+    plan = plan_of({EXT: elf(relr=True)}, options=Options(lower_relr=False))
+    assert errors_in(plan.findings) == ()
+    assert of_code(plan.findings, "relr-before-1.2.4")
+
+
+def test_runpath_becomes_rpath_where_the_tag_promises_a_musl_that_does_not_read_it() -> None:
+    files = {EXT: elf("libin.so", runpath="$ORIGIN"), "demo/libin.so": elf()}
+    assert plan_of(files, options=Options(platform="musllinux_1_2")).patches == ()
+    assert plan_of(files, options=Options(platform="musllinux_1_1")).patches == (Patch(EXT, rpath="$ORIGIN"),)
+
+
+# Tags
+
+
+@pytest.mark.parametrize("platform", ["musllinux_1_2", "musllinux_1_2_x86_64"])
+def test_a_tag_can_be_asked_for(platform: str) -> None:
+    assert plan_of({EXT: elf(MUSL)}, options=Options(platform=platform)).result.platform == "musllinux_1_2_x86_64"
+
+
+def test_auto_is_the_higher_of_system_and_need() -> None:
+    old = system(musl="1.1.24")
+    assert plan_of({EXT: elf()}, old).result.platform == "musllinux_1_1_x86_64"
+    assert plan_of({EXT: elf(imports=["reallocarray"])}, old).result.platform == "musllinux_1_2_x86_64"
+    assert plan_of({EXT: elf()}).result.platform == "musllinux_1_2_x86_64"
+
+
+@pytest.mark.parametrize("platform", ["musllinux_1_1_x86_64", "musllinux_1_1_x86_64.musllinux_1_2_x86_64"])
+def test_a_tagged_wheel_keeps_its_tags_unless_it_gets_libraries(platform: str) -> None:
+    assert plan_named(platform, {EXT: elf(MUSL)}).result.platform == platform
+    assert plan_named(platform, {EXT: elf("libfoo.so.1")}).result.platform == "musllinux_1_2_x86_64"
+    assert plan_named(platform, {EXT: elf(MUSL)}, platform="musllinux_1_2").result.platform == "musllinux_1_2_x86_64"
+
+
+@pytest.mark.parametrize("platform", ["manylinux_2_28_x86_64", "musllinux_1_2_aarch64", "linux_x86_64"])
+def test_what_cannot_be_asked_for_raises(platform: str) -> None:
+    with pytest.raises(PlatformError):
+        plan_of({EXT: elf(MUSL)}, options=Options(platform=platform))
+
+
+def test_a_tag_that_is_too_low_is_refused_with_file_and_symbol() -> None:
+    plan = plan_of({EXT: elf(imports=["reallocarray"])}, options=Options(platform="musllinux_1_1"))
+    (found,) = errors_in(plan.findings)
+    assert (found.code, found.subject) == ("tag-too-low", "musllinux_1_1_x86_64")
+    assert found.detail == f"reallocarray is there since musl 1.2.2; needed by {EXT}"
+
+
+def test_a_graft_s_needs_count_and_are_told_with_its_source() -> None:
+    target = system({"/usr/lib/liba.so": elf(imports=["reallocarray"])})
+    plan = plan_of({EXT: elf("liba.so")}, target, Options(platform="musllinux_1_1"))
+    (found,) = errors_in(plan.findings)
+    assert "reallocarray" in found.detail
+    assert "/usr/lib/liba.so" in found.detail
+
+
+def test_a_patch_release_that_is_needed_is_a_warning() -> None:
+    plan = plan_of({EXT: elf(imports=["reallocarray"])})
+    (found,) = plan.findings
+    assert (found.code, found.severity) == ("tag-promises-too-much", Severity.WARNING)
+
+
+@pytest.mark.parametrize(
+    "elfs",
+    [
+        {EXT: elf(weak=["reallocarray"])},
+        {EXT: elf("libin.so", imports=["reallocarray"]), "demo/libin.so": elf(exports=["reallocarray"])},
+        {EXT: elf(imports=["printf", "stat64"])},
+    ],
+    ids=["weak symbols", "what the wheel has itself", "what old musl has"],
+)
+def test_these_need_no_newer_musl(elfs: dict[str, Elf]) -> None:
+    plan = plan_of(elfs, options=Options(platform="musllinux_1_1"))
+    assert of_code(plan.findings, "tag-too-low") == []
+
+
+def test_findings_that_the_user_accepts_are_not_told() -> None:
+    options = Options(accepted=frozenset({"tag-promises-too-much"}))
+    assert plan_of({EXT: elf(imports=["reallocarray"])}, options=options).findings == ()
+
+
+# Where things go
+
+
+@pytest.mark.parametrize(
+    ("member", "pure", "folder"),
+    [
+        (EXT, False, "demo.libs"),
+        (EXT, True, "demo.libs"),
+        ("_ext.so", False, "demo.libs"),
+        ("demo-1.0.data/platlib/demo/_ext.so", True, "demo-1.0.data/platlib/demo.libs"),
+        ("demo-1.0.data/platlib/demo/_ext.so", False, "demo.libs"),
+        ("demo-1.0.data/purelib/demo/_ext.so", False, "demo.libs"),
+    ],
+)
+def test_the_library_folder_is_beside_the_packages(member: str, folder: str, *, pure: bool) -> None:
+    plan = make_plan(wheel_facts({member: elf("libfoo.so.1")}, pure=pure), SYSTEM, Options())
+    assert {graft.member.rpartition("/")[0] for graft in plan.grafts} == {folder}
+    (rpath,) = (patch.rpath for patch in plan.patches if patch.member == member)
+    assert rpath == ("$ORIGIN/demo.libs" if member == "_ext.so" else "$ORIGIN/../demo.libs")
+
+
+def test_site_packages_is_one_folder_however_files_get_there() -> None:
+    files = {EXT: elf("liba.so"), "demo-1.0.data/platlib/x/liba.so": elf("libb.so")}
+    files["demo-1.0.data/purelib/y/libb.so"] = elf()
+    plan = plan_of(files)
+    assert errors_in(plan.findings) == ()
+    assert {patch.member: patch.rpath for patch in plan.patches} == {
+        EXT: "$ORIGIN/../x",
+        "demo-1.0.data/platlib/x/liba.so": "$ORIGIN/../y",
+    }
+
+
+def test_a_program_that_needs_a_library_moves_beside_it() -> None:
+    tool = "demo-1.0.data/scripts/tool"
+    plan = plan_of({tool: program("libfoo.so.1", MUSL)})
+    assert plan.moves == (Move(tool, "demo.libs/tool"),)
+    (patch,) = (patch for patch in plan.patches if patch.member == "demo.libs/tool")
+    assert patch.rpath == "$ORIGIN"
+    assert PurePosixPath("/<scripts>/tool") not in plan.members
+    assert plan.members[PurePosixPath("/<wheel>/demo.libs/tool")] == "demo.libs/tool"
+    assert errors_in(plan.findings) == ()
+
+
+def test_a_program_can_need_a_library_of_the_wheel() -> None:
+    plan = plan_of({"demo-1.0.data/scripts/tool": program("libin.so"), "demo/lib/libin.so": elf()})
+    (patch,) = plan.patches
+    assert (patch.member, patch.rpath) == ("demo.libs/tool", "$ORIGIN/../demo/lib")
+
+
+@pytest.mark.parametrize("needed", [(), (MUSL, "libm.so.6"), ("/lib/ld-musl-x86_64.so.1",), ("libcuda.so.1",)])
+def test_a_program_that_needs_none_stays(needed: tuple[str, ...]) -> None:
+    plan = plan_of({"demo-1.0.data/scripts/tool": program(*needed)}, options=Options(exclude=("libcuda.*",)))
+    assert (plan.moves, plan.patches, errors_in(plan.findings)) == ((), (), ())
+
+
+@pytest.mark.parametrize("scheme", ["data", "headers"])
+def test_files_of_other_schemes_cannot_reach_the_libraries(scheme: str) -> None:
+    member = f"demo-1.0.data/{scheme}/lib/liba.so"
+    (found,) = errors_in(plan_of({member: elf("libbar.so.2")}).findings)
+    assert (found.code, found.subject, found.detail) == (
+        "elf-outside-site-packages",
+        member,
+        "it needs libbar.so.2",
+    )
+
+
+def test_files_of_one_scheme_reach_each_other() -> None:
+    files = {
+        "demo-1.0.data/data/bin/tool": program("liba.so", rpath="$ORIGIN/../lib"),
+        "demo-1.0.data/data/lib/liba.so": elf(),
+    }
+    plan = plan_of(files)
+    assert (plan.patches, plan.findings) == ((), ())
+
+
+def test_a_member_that_is_there_already_is_a_collision() -> None:
+    (graft,) = plan_of({EXT: elf("libbar.so.2")}).grafts
+    facts = wheel_facts({EXT: elf("libbar.so.2")}, others=[graft.member])
+    assert [found.subject for found in of_code(make_plan(facts, SYSTEM, Options()).findings, "member-collision")] == [
+        graft.member
+    ]
+
+
+def test_a_program_that_moves_onto_a_file_is_a_collision() -> None:
+    facts = wheel_facts({"demo-1.0.data/scripts/tool": program("libbar.so.2")}, others=["demo.libs/tool"])
+    assert "member-collision" in codes(make_plan(facts, SYSTEM, Options()))
+
+
+# Refusals
+
+
+def test_a_wheel_without_elf_files_is_refused() -> None:
+    with pytest.raises(WheelError, match="has no ELF file that musl could load"):
+        plan_of({})
+    with pytest.raises(WheelError):
+        plan_of({"demo/object.o": elf(file_type=1)})
+
+
+def test_a_wheel_without_elf_files_can_be_let_through_as_it_is() -> None:
+    facts = wheel_facts({}, name="demo-1.0-py3-none-any.whl")
+    plan = make_plan(facts, SYSTEM, Options(allow_pure=True))
+    assert (plan.architecture, plan.changes, plan.result) == (None, False, facts.wheel.name)
+
+
+def test_mixed_architectures_are_refused_as_a_whole() -> None:
+    plan = plan_of({EXT: elf("libfoo.so.1"), "demo/b.so": elf(), "demo/arm.so": elf(arch="aarch64")})
+    (found,) = errors_in(plan.findings)
+    assert (found.code, found.subject) == ("wrong-architecture", "demo/arm.so")
+    assert found.detail == "the file is for aarch64; the wheel is for x86_64"
+    assert not plan.changes
+
+
+def test_an_architecture_without_a_tag_is_refused() -> None:
+    (found,) = errors_in(plan_of({EXT: replace(elf(), machine=8)}).findings)
+    assert found.code == "wrong-architecture"
+    assert found.detail.endswith("no musllinux tag names it")
+
+
+def test_glibc_is_refused_by_file() -> None:
+    found = of_code(plan_of({EXT: glibc_elf("ld-linux-x86-64.so.2"), "demo/b.so": elf()}).findings, "glibc-linked")
+    assert [(one.subject, one.detail) for one in found] == [
+        (EXT, "it asks for ld-linux-x86-64.so.2, GLIBC_2.2.5, GLIBC_2.34")
+    ]
+
+
+def test_all_that_is_missing_is_told_at_once() -> None:
+    files = {EXT: elf("libnone.so", "libfoo.so.1"), "demo/b.so": elf("libnone.so", "libno.so.2", rpath="/opt")}
+    found = {one.subject: one.detail for one in errors_in(plan_of(files).findings)}
+    assert found == {
+        "libnone.so": f"needed by {EXT}, demo/b.so\nlooked in /lib, /usr/local/lib, /usr/lib, /opt",
+        "libno.so.2": "needed by demo/b.so\nlooked in /opt, /lib, /usr/local/lib, /usr/lib",
+    }
+
+
+def test_what_a_library_of_the_system_misses_is_told_with_it() -> None:
+    (found,) = errors_in(plan_of({EXT: elf("liba.so")}, system({"/usr/lib/liba.so": elf("libnone.so")})).findings)
+    assert found.subject == "libnone.so"
+    assert found.detail.startswith("needed by /usr/lib/liba.so\n")
+
+
+def test_files_that_were_passed_over_are_told() -> None:
+    target = system(
+        {"/lib/liba.so": Unusable("not an ELF file"), "/usr/lib/liba.so": elf(arch="i686"), "/opt/liba.so": glibc_elf()}
+    )
+    (found,) = errors_in(plan_of({EXT: elf("liba.so", rpath="/opt")}, target).findings)
+    assert found.detail.splitlines() == [
+        f"needed by {EXT}",
+        "looked in /usr/local/lib",
+        "/opt/liba.so is there, but linked against glibc",
+        "/lib/liba.so is there, but not an ELF file",
+        "/usr/lib/liba.so is there, but for another architecture (i686)",
+    ]
+
+
+def test_a_system_without_musl_is_an_error_as_soon_as_something_comes_from_it() -> None:
+    debian = system({"/usr/lib/liba.so": elf()}, musl=None)
+    assert "sysroot-without-musl" in codes(plan_of({EXT: elf("liba.so")}, debian))
+    assert "sysroot-without-musl" in codes(plan_of({EXT: elf("libnone.so")}, debian))
+    plan = plan_of({EXT: elf("libin.so"), "demo/libin.so": elf()}, debian)
+    assert (plan.findings, plan.result.platform) == ((), "musllinux_1_1_x86_64")
+
+
+def test_a_system_of_another_architecture_is_named_as_such() -> None:
+    plan = plan_of({EXT: elf("liba.so")}, system({"/usr/lib/liba.so": elf(arch="aarch64")}, arch="aarch64"))
+    (found,) = of_code(plan.findings, "wrong-architecture")
+    assert (found.subject, found.detail) == (
+        "the sysroot",
+        "the wheel is for x86_64, the sysroot has ld-musl-aarch64.so.1",
+    )
+
+
+def test_a_tag_of_another_machine_is_refused() -> None:
+    (found,) = errors_in(plan_named("linux_aarch64", {EXT: elf(MUSL)}).findings)
+    assert found.code == "tag-mismatch"
+
+
+def test_what_record_says_wrongly_is_refused() -> None:
+    facts = wheel_facts({EXT: elf(MUSL)}, record_faults=[RecordFault("demo/__init__.py", "another hash")])
+    (found,) = errors_in(make_plan(facts, SYSTEM, Options()).findings)
+    assert (found.code, found.subject, found.detail) == ("record-mismatch", "demo/__init__.py", "another hash")
+
+
+def test_problems_of_all_kinds_come_together_and_sorted() -> None:
+    files = {EXT: elf("libnone.so", imports=["reallocarray"]), "demo/glibc.so": glibc_elf()}
+    files["demo-1.0.data/data/liba.so"] = elf("libbar.so.2")
+    plan = plan_of(files, options=Options(platform="musllinux_1_1"))
+    expected = ["elf-outside-site-packages", "glibc-linked", "library-not-found", "tag-too-low"]
+    assert [found.code for found in errors_in(plan.findings)] == expected
+
+
+# Equal names mean equal bytes
+
+
+def edits_by_name(plan: Plan) -> dict[str, tuple[str, Patch]]:
+    patches = {patch.member: patch for patch in plan.patches}
+    return {graft.member: (graft.sha256, patches[graft.member]) for graft in plan.grafts}
+
+
+def test_a_graft_s_name_changes_with_how_the_libraries_that_it_needs_are_edited() -> None:
+    """libfoo has no DT_RELR, but what it needs has: lowered, that has another name, so libfoo other bytes."""
+    facts = wheel_facts({EXT: elf("libfoo.so.1")})
+    lowered = edits_by_name(make_plan(facts, SYSTEM, Options()))
+    kept = edits_by_name(make_plan(facts, SYSTEM, Options(lower_relr=False)))
+    assert {name: lowered[name] for name in lowered.keys() & kept} == {name: kept[name] for name in lowered.keys() & kept}
+
+
+# Laws
+
+LIBRARIES: Final = ("liba.so.1", "libb.so.2", "libc1.so", "libd.so")
+WHEEL_FILES: Final = (
+    "demo/_ext.so",
+    "demo/sub/_deep.so",
+    "_top.so",
+    "demo/libin.so",
+    "demo-1.0.data/platlib/demo/_plat.so",
+    "demo-1.0.data/purelib/pure/libpure.so",
+    "demo-1.0.data/scripts/tool",
+)
+NAMES: Final = (*LIBRARIES, MUSL, "libm.custom.so", "libin.so", "libpure.so", "libpython3.12.so.1.0", "/opt/libd.so")
+RPATHS: Final = (
+    None,
+    "",
+    "$ORIGIN",
+    "$ORIGIN/..:/usr/lib",
+    "/opt",
+    "$LIB:$ORIGIN",
+    "$ORIGIN/../demo.libs",
+    "x:.",
+    "$ORIGIN/../..\n$ORIGIN/sub",
+)
+
+
+@st.composite
+def some_elf(draw: st.DrawFn, names: tuple[str, ...] = NAMES, *, interpreter: str | None = None) -> Elf:
+    return elf(
+        *draw(st.lists(st.sampled_from(names), max_size=4, unique=True)),
+        rpath=draw(st.sampled_from(RPATHS)),
+        runpath=draw(st.sampled_from((None, None, *RPATHS))),
+        soname=draw(st.sampled_from((None, "libsoname.so"))),
+        imports=draw(st.lists(st.sampled_from(("printf", "reallocarray", "qsort_r", "PyLong_Type")), max_size=2)),
+        relr=draw(st.booleans()),
+        interpreter=interpreter,
+    )
+
+
+@st.composite
+def some_wheel(draw: st.DrawFn) -> Facts:
+    names = draw(st.lists(st.sampled_from(WHEEL_FILES), min_size=1, unique=True))
+    loader = str(architecture().loader)
+    elfs = {name: draw(some_elf(interpreter=loader if name.endswith("tool") else None)) for name in names}
+    platform = draw(st.sampled_from(("linux_x86_64", "musllinux_1_1_x86_64", "musllinux_1_2_x86_64", "any")))
+    pure = draw(st.booleans())
+    return wheel_facts(elfs, name=f"demo-1.0-cp312-cp312-{platform}.whl", pure=pure)
+
+
+@st.composite
+def some_system(draw: st.DrawFn) -> System:
+    """Draw a system that has all libraries in one folder or another, some of them behind links."""
+    files: dict[str, Elf | Unusable] = {"/opt/libd.so": draw(some_elf(LIBRARIES))}
+    links = {}
+    for name in LIBRARIES:
+        folder = draw(st.sampled_from(("/lib", "/usr/local/lib", "/usr/lib")))
+        version = draw(st.sampled_from(("", ".5", ".5.6")))
+        files[f"{folder}/{name}{version}"] = draw(some_elf((*LIBRARIES, MUSL, "libpython3.12.so.1.0")))
+        if version:
+            links[f"{folder}/{name}"] = f"{folder}/{name}{version}"
+    return system(files, musl=draw(st.sampled_from(("1.1.24", "1.2.5"))), links=links)
+
+
+some_options = st.builds(
+    Options, platform=st.sampled_from(("auto", "musllinux_1_2")), lower_relr=st.booleans()
+)
+
+
+@given(some_wheel(), some_system(), some_options, st.randoms(use_true_random=False))
+def test_a_plan_does_not_depend_on_the_order_of_anything(
+    facts: Facts, target: System, options: Options, random: st.random.Random
+) -> None:
+    elfs, members = list(facts.elfs.items()), list(facts.members)
+    random.shuffle(elfs)
+    random.shuffle(members)
+    other = replace(facts, elfs=dict(elfs), members=tuple(members))
+    turned = replace(target, files=dict(reversed(target.files.items())), links=dict(reversed(target.links.items())))
+    one, two = make_plan(facts, target, options), make_plan(other, turned, options)
+    assert one == make_plan(facts, target, options)
+    assert one == two
+    assert list(one.members) == list(two.members)
+
+
+@given(some_wheel(), some_system(), some_options)
+def test_a_repaired_wheel_is_right(facts: Facts, target: System, options: Options) -> None:
+    """With nothing but the wheel and musl, or the plan has said why not."""
+    plan = make_plan(facts, target, options)
+    if errors_in(plan.findings):
+        return
+    result = repaired(facts, plan)
+    wrong = errors_in(judge_wheel(result).findings)
+    assert {found.code for found in wrong} <= ({"relr-before-1.2.4"} if not options.lower_relr else set())
+    assert of_code(judge_wheel(result).findings, "rpath-token") == []
+    assert of_code(judge_wheel(result).findings, "rpath-outside-wheel") == []
+
+
+@given(some_wheel(), some_system(), some_options)
+def test_a_repair_of_a_repaired_wheel_changes_nothing(facts: Facts, target: System, options: Options) -> None:
+    plan = make_plan(facts, target, options)
+    if errors_in(plan.findings):
+        return
+    again = make_plan(repaired(facts, plan), target, options)
+    assert (again.patches, again.grafts, again.moves, again.wheel) == ((), (), (), again.result)
+    assert not again.changes
+
+
+@given(some_wheel(), some_system(), some_options)
+def test_in_a_repaired_wheel_each_need_leads_where_it_was_planned(
+    facts: Facts, target: System, options: Options
+) -> None:
+    plan = make_plan(facts, target, options)
+    if errors_in(plan.findings):
+        return
+    result = repaired(facts, plan)
+    names = dict(plan.moves)
+    scope = Scope(architecture().loader, DEFAULT_PATH)
+    world = system({str(path): answer for path, answer in result.files().items()})
+    place = {path: result.path(member) for path, member in plan.members.items()}
+    assert set(names.values()) <= set(plan.members.values())
+    for path in plan.members:
+        found = {need.found for need in load(place[path], world, scope) if need.needed_by == place[path]} - {None}
+        assert found == {place[at] for at in plan.resolution.edges[path].values()}
+
+
+@given(some_wheel(), some_system(), st.tuples(some_options, some_options), some_wheel())
+def test_grafts_of_equal_names_have_equal_bytes(
+    facts: Facts, target: System, options: tuple[Options, Options], other: Facts
+) -> None:
+    plans = [make_plan(wheel, target, option) for wheel, option in zip((facts, other), options, strict=True)]
+    seen: dict[str, tuple[str, Patch]] = {}
+    for member, edit in chain.from_iterable(edits_by_name(plan).items() for plan in plans):
+        name = member.rpartition("/")[2]
+        edit = (edit[0], replace(edit[1], member=name))
+        assert seen.setdefault(name, edit) == edit
