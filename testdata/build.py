@@ -1,6 +1,6 @@
 """The recipe of testdata: rebuilds every library, program, sysroot and wheel, byte for byte, from `src/`.
 
-Run as `python testdata/build.py` with the dependency group `build` installed: ziglang is compiler and linker
+Run as `python testdata/build.py` with the extra `build` installed: ziglang is compiler and linker
 for all architectures. `--check` rebuilds into a temporary folder and compares.
 """
 

@@ -9,9 +9,10 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from musl_repair.abi import Release, history
+from musl_repair.archive import Member
 from musl_repair.elf import Elf, Import, VersionNeed
 from musl_repair.elfimage import ET_DYN
-from musl_repair.facts import Facts, RecordFault
+from musl_repair.facts import Facts, Reading, RecordFault
 from musl_repair.policy import ARCHITECTURES, Architecture
 from musl_repair.proof import expected_elf
 from musl_repair.sysroot import DEFAULT_PATH, Package, Unusable
@@ -93,7 +94,7 @@ def digest(answer: Elf) -> str:
     return hashlib.sha256(repr(values).encode()).hexdigest()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class System:
     """A system that is a dict; links are symbolic ones, of files or folders, with absolute targets."""
 
@@ -101,6 +102,11 @@ class System:
     links: Mapping[PurePosixPath, PurePosixPath] = field(default_factory=dict)
     packages: Mapping[PurePosixPath, Package] = field(default_factory=dict)
     path: tuple[PurePosixPath, ...] = DEFAULT_PATH
+
+    def __repr__(self) -> str:
+        """Show what a failing test is about: who needs whom. musl itself exports too much to be read."""
+        needs = {str(path): answer.needed for path, answer in self.files.items() if isinstance(answer, Elf)}
+        return f"System({needs}, links={self.links})"
 
     def read(self, path: PurePosixPath) -> Elf | Unusable | None:
         return self.files.get(self.real(path))
@@ -170,13 +176,18 @@ def wheel_facts(
     info = [f"{dist_info}/METADATA", f"{dist_info}/WHEEL", f"{dist_info}/RECORD"]
     return Facts(
         wheel=Wheel(parsed, dist_info, metadata, record=()),
-        members=(*others, *elfs, *info),
-        elfs=elfs,
-        sha256={member: digest(answer) for member, answer in elfs.items()},
-        sizes=dict.fromkeys(elfs, 4096),
+        readings={member: reading(member, elfs.get(member)) for member in (*others, *elfs, *info)},
         record_faults=tuple(record_faults),
         unlisted=tuple(unlisted),
     )
+
+
+def reading(name: str, answer: Elf | None) -> Reading:
+    """Make what was read of a member of 4096 bytes."""
+    member = Member(
+        name, size=4096, stored_size=4096, crc=0, method=0, date=(1980, 1, 1, 0, 0, 0), system=3, attributes=0, offset=0
+    )
+    return Reading(member, row=None, elf=answer, sha256="" if answer is None else digest(answer), fault=None)
 
 
 def repaired(facts: Facts, plan: Plan) -> Facts:
@@ -191,10 +202,7 @@ def repaired(facts: Facts, plan: Plan) -> Facts:
     return replace(
         facts,
         wheel=replace(facts.wheel, name=plan.result, metadata=metadata),
-        members=tuple(members),
-        elfs=elfs,
-        sha256={member: digest(answer) for member, answer in elfs.items()},
-        sizes=dict.fromkeys(elfs, 4096),
+        readings={member: reading(member, elfs.get(member)) for member in members},
         unlisted=(),
     )
 

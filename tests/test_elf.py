@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import struct
 import time
@@ -57,7 +58,7 @@ def with_fields(source: ElfFile, **changes: Any) -> ElfFile:
     return ElfFile(bits=source.bits, little=source.little, machine=source.machine, **changes)
 
 
-@pytest.fixture(params=CLASSES.values(), ids=CLASSES.keys())
+@pytest.fixture(params=list(CLASSES.values()), ids=list(CLASSES))
 def kind(request: pytest.FixtureRequest) -> ElfFile:
     """Give an empty file of each class and byte order."""
     found: ElfFile = request.param
@@ -122,7 +123,7 @@ def symbols_by_pyelftools(elf: Any) -> dict[str, Any]:
 
 def by_pyelftools(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
-        elf = ELFFile(file)
+        elf: Any = ELFFile(file)
         notes = [note for section in elf.iter_sections("SHT_NOTE") for note in section.iter_notes()]
         build_ids = [note.n_desc for note in notes if note["n_type"] == "NT_GNU_BUILD_ID"]
         needs = elf.get_section_by_name(".gnu.version_r")
@@ -172,7 +173,7 @@ def test_readelf_reads_the_same_in(path: Path, readelf: Readelf) -> None:
         "interpreter": lines_with(text, r"\[Requesting program interpreter: (.*)\]"),
         "build_id": lines_with(text, r"Build ID: ([0-9a-f]+)"),
         "relr": bool(lines_with(text, r"\((RELR)\)")),
-        "relocations": names,
+        "relocations": {name.replace("_JMP_", "_JUMP_") for name in names},
     }
     table = RELOCATIONS[elf.machine]
     assert expected == {
@@ -181,13 +182,15 @@ def test_readelf_reads_the_same_in(path: Path, readelf: Readelf) -> None:
         "interpreter": [] if elf.interpreter is None else [elf.interpreter],
         "build_id": [elf.build_id],
         "relr": elf.relr,
-        "relocations": {table.name(number) for number in elf.relocation_types},
+        # i686: the psABI writes R_386_JMP_SLOT, readelf R_386_JUMP_SLOT.
+        "relocations": {table.name(number).replace("_JMP_", "_JUMP_") for number in elf.relocation_types},
     }
 
 
 @pytest.mark.parametrize("path", FIXTURES, ids=fixture_id)
 def test_readelf_finds_the_same_symbols_by_the_hash_table_of(path: Path, readelf: Readelf) -> None:
-    rows = lines_with(readelf("-sD", path), r"^ *\d+: [0-9a-f]+ +\d+ \w+ +(?:GLOBAL|WEAK) +\w+ +(?!UND)\S+ (\S+)")
+    text = re.sub(r" \[<localentry>: \d+\]", "", readelf("-sD", path))  # ppc64le
+    rows = lines_with(text, r"^ *\d+: [0-9a-f]+ +\d+ \w+ +(?:GLOBAL|WEAK) +\w+ +(?!UND)\S+ (\S+)")
     assert frozenset(rows) == read_elf(path.read_bytes()).exports
 
 
@@ -216,7 +219,10 @@ def test_thread_local_storage_is_reached_in_the_dynamic_model_in_the_fixtures_of
     ids=["x86_64", "i686", "aarch64", "armv7l", "ppc64le", "s390x", "loongarch64"],
 )
 def test_relocations_have_the_numbers_that_pyelftools_gives_their_names(machine: int, names: Mapping[str, int]) -> None:
-    numbers = {name: number for number, name in RELOCATIONS[machine].names.items() if name in names}
+    # pyelftools follows an early draft here; the released ABI, binutils (see the fixtures above) and musl do not.
+    drafted = {"R_AARCH64_NONE", "R_AARCH64_TLS_DTPMOD64", "R_AARCH64_TLS_DTPREL64"}
+    known = names.keys() - drafted
+    numbers = {name: number for number, name in RELOCATIONS[machine].names.items() if name in known}
     assert numbers == {name: names[name] for name in numbers}
     # The ABIs have more than one spelling for a few of them; most must have been compared.
     assert len(numbers) > len(RELOCATIONS[machine].names) / 2
@@ -294,14 +300,13 @@ def test_the_isa_note_says_what_readelf_says(bits: int, words: str, tmp_path: Pa
     assert read_elf(path.read_bytes()).isa_needed == bits
 
 
-def test_dlopen_notes_are_json_texts_in_file_order(kind: ElfFile, tmp_path: Path, readelf: Readelf) -> None:
-    path = tmp_path / "libdlopen.so"
+def test_dlopen_notes_are_json_texts_in_file_order(kind: ElfFile) -> None:
     texts = ('[{"soname":["libone.so.1"]}]', '[{"soname":["libtwo.so.2"],"priority":"required"}]')
     notes = tuple((b"FDO", 0x407C0C0A, text.encode() + b"\0") for text in texts)
-    path.write_bytes(with_fields(kind, notes=notes).build())
-    hexes = [bytes.fromhex(line) for line in lines_with(readelf("-n", path), r"description data: ([0-9a-f ]+)")]
-    assert tuple(content.rstrip(b"\0").decode() for content in hexes) == read_elf(path.read_bytes()).dlopen_notes
-    assert texts == read_elf(path.read_bytes()).dlopen_notes
+    data = with_fields(kind, notes=notes).build()
+    section: Any = ELFFile(io.BytesIO(data)).get_section_by_name(".note")
+    seen = [note["n_descdata"].rstrip(b"\0").decode() for note in section.iter_notes()]
+    assert texts == tuple(seen) == read_elf(data).dlopen_notes
 
 
 @pytest.mark.parametrize(
@@ -441,11 +446,7 @@ def test_an_unknown_class_or_byte_order_is_refused(class_: int, order: int) -> N
     data = bytearray(ElfFile().build())
     data[4:6] = bytes([class_, order])
     with pytest.raises(ElfError, match=f"class {class_} or byte order {order} does not exist"):
-        read_elf(data)
-
-
-def string_at_the_end(tag: int) -> ElfFile:
-    return ElfFile(dynamic=((tag, 1 << 20),))
+        read_elf(bytes(data))
 
 
 @pytest.mark.parametrize("tag", LINKS, ids=LINKS.values())
@@ -533,7 +534,7 @@ def test_a_dynamic_section_without_end_is_refused(kind: ElfFile) -> None:
     end = data.index(last) + len(last)
     data[end : end + len(last)] = last
     with pytest.raises(ElfError, match="the dynamic section has no end"):
-        read_elf(data)
+        read_elf(bytes(data))
 
 
 def test_more_dynamic_entries_than_any_linker_writes_are_refused(kind: ElfFile) -> None:
@@ -551,18 +552,16 @@ def test_version_needs_that_are_entangled_are_refused_soon(kind: ElfFile) -> Non
 
 
 def test_many_symbols_with_one_endless_name_are_refused(kind: ElfFile) -> None:
-    """Each name costs memory: a file of 100 kB could take 200 MB, one of 10 MB two TB."""
+    """Each name costs memory: a file of 130 kB could take 180 MB, and one of 10 MB a TB."""
     name = "n" * 60_000
-    data = with_fields(kind, symbols=(Symbol(name), *[Symbol("")] * 3000)).build()
-    empty = struct.pack("<I" if kind.little else ">I", 1)
-    table = data.index(b"\0" + name.encode())
-    first = 0x200
-    size = 24 if kind.bits == 64 else 16
-    changed = bytearray(data)
-    for at in range(first + size, first + size * 3002, size):
-        changed[at : at + 4] = empty
-    assert table > first
-    assert outcome(bytes(changed)) is None
+    data = bytearray(with_fields(kind, symbols=(Symbol(name), *[Symbol("")] * 3000)).build())
+    section: Any = ELFFile(io.BytesIO(data)).get_section_by_name(".dynsym")
+    start, size = section["sh_offset"], section["sh_entsize"]
+    for at in range(start + size, start + section["sh_size"], size):
+        data[at : at + 4] = struct.pack("<I" if kind.little else ">I", 1)
+    changed: Any = ELFFile(io.BytesIO(data)).get_section_by_name(".dynsym")
+    assert [symbol.name for symbol in changed.iter_symbols()] == ["", *[name] * 3001]
+    assert outcome(bytes(data)) is None
 
 
 def test_notes_beyond_count_do_not_keep_the_reader(kind: ElfFile) -> None:

@@ -17,11 +17,11 @@ LAYERS = (
     ("words", ("findings", "errors")),
     (
         "read",
-        ("elfimage", "relocations", "notes", "elf", "archive", "wheel", "sysroot", "facts", "reading"),
+        ("elfimage", "relocations", "notes", "elf", "codec", "archive", "wheel", "sysroot", "facts", "reading"),
     ),
     ("rules", ("abi", "policy", "loader", "requirement", "tagging")),
     ("decide", ("resolve", "binding", "grafts", "patches", "filechecks", "wheelchecks", "check", "plan")),
-    ("effect", ("segment", "relr", "patchelf", "mend", "proof", "repair")),
+    ("effect", ("segment", "relr", "patchelf", "mend", "unharmed", "proof", "overlay", "repair")),
     ("tell", ("report", "show", "abi_report", "lddtree", "cli_options", "cli_inspect", "cli")),
 )
 """Top to bottom. Within a layer the order of the list holds as well."""

@@ -6,18 +6,16 @@ in the main program and libc first, then in what was loaded with the file (do_re
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from musl_repair.resolve import is_program, roots
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import PurePosixPath
 
+    from musl_repair.elf import Elf
     from musl_repair.resolve import Resolution
-
-_C_API: Final = re.compile(r"_?Py[A-Z_]?\w*")
 
 
 class Unbound(NamedTuple):
@@ -31,49 +29,34 @@ class Unbound(NamedTuple):
 
 def is_python_name(name: str) -> bool:
     """Whether a name is one of CPython's C API, which the interpreter exports: Py* and _Py*."""
-    return _C_API.fullmatch(name) is not None
+    return name.startswith(("Py", "_Py"))
 
 
 def unbound_symbols(resolution: Resolution) -> tuple[Unbound, ...]:
     """Return every strong symbol of every file that, on some way of loading it, no loaded library defines; sorted."""
     broken = {need.needed_by for need in resolution.missing} | {path for path, _ in resolution.excluded}
-    binding = _Binding(resolution)
-    found: set[Unbound] = set()
+    elfs = resolution.elfs
+    closures = {path: resolution.closure(path) for path in elfs}
+    own = {path: _own_unbound(path, elfs, closures[path]) for path in elfs}
+    found: dict[tuple[PurePosixPath, bool], set[str]] = {}
     for root in roots(resolution):
-        certain = broken.isdisjoint(resolution.closure(root))
-        found.update(Unbound(path, name, certain) for path, name in binding.unbound(root))
-    return tuple(sorted(found))
+        loaded = closures[root]
+        certain = broken.isdisjoint(loaded)
+        for path in loaded & elfs.keys():
+            others = (elfs[other].exports for other in loaded - closures[path] if other in elfs)
+            names = own[path].difference(*(own[path] & exports for exports in others))
+            if not is_program(elfs[root]):
+                names = frozenset(name for name in names if not is_python_name(name))
+            found.setdefault((path, certain), set()).update(names)
+    return tuple(sorted(Unbound(path, name, certain) for (path, certain), names in found.items() for name in names))
 
 
-class _Binding:
-    """Lookups, and what is known of each file's own closure already."""
-
-    def __init__(self, resolution: Resolution) -> None:
-        self._resolution = resolution
-        self._own: dict[PurePosixPath, tuple[str, ...]] = {}
-
-    def unbound(self, root: PurePosixPath) -> Iterable[tuple[PurePosixPath, str]]:
-        loaded = self._resolution.closure(root)
-        elfs = self._resolution.elfs
-        has_api = not is_program(elfs[root])
-        for path in loaded:
-            others = [elfs[other].exports for other in loaded - self._resolution.closure(path) if other in elfs]
-            for name in self._leftover(path):
-                if not (has_api and is_python_name(name)) and not any(name in exports for exports in others):
-                    yield path, name
-
-    def _leftover(self, path: PurePosixPath) -> tuple[str, ...]:
-        """Return the strong symbols that the file and its own needs do not define."""
-        if path not in self._own:
-            elfs = self._resolution.elfs
-            exports = [elfs[other].exports for other in self._resolution.closure(path) if other in elfs]
-            imports = elfs[path].imports if path in elfs else ()
-            self._own[path] = tuple(
-                symbol.name
-                for symbol in imports
-                if not symbol.weak and not any(symbol.name in names for names in exports)
-            )
-        return self._own[path]
+def _own_unbound(
+    path: PurePosixPath, elfs: Mapping[PurePosixPath, Elf], closure: Iterable[PurePosixPath]
+) -> frozenset[str]:
+    """Return the strong symbols that a file and its own needs do not define."""
+    names = frozenset(symbol.name for symbol in elfs[path].imports if not symbol.weak)
+    return names.difference(*(names & elfs[other].exports for other in closure if other in elfs))
 
 
 def clashes(resolution: Resolution, libc: Iterable[str]) -> dict[PurePosixPath, dict[str, tuple[PurePosixPath, ...]]]:

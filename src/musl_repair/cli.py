@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import os
 import sys
 import sysconfig
@@ -109,6 +107,21 @@ def cli() -> None:
     metavar="N",
     help="How many files to work on at once; default: the number of processors.",
 )
+@option(
+    "-z",
+    "--zip-compression-level",
+    default=6,
+    also=("AUDITWHEEL_ZIP_COMPRESSION_LEVEL",),
+    type=click.IntRange(0, 9),
+    metavar="0-9",
+    show_default=True,
+    help="How hard to compress the members that change.",
+)
+@option(
+    "--verify-input/--no-verify-input",
+    default=True,
+    help="Compare every member of the input with its CRC and RECORD (default: yes).",
+)
 @option("--strict", is_flag=True, help="Refuse wheels with warnings too.")
 @option("--disable-isa-ext-check", is_flag=True, help="Accept files that need more than the baseline processor.")
 @option("--dry-run", is_flag=True, help="Print what would be done, and do nothing.")
@@ -129,9 +142,6 @@ class _Repairing:
         self._wheels: tuple[Path, ...] = arguments["wheels"]
         self._arguments = arguments
         self._results: list[dict[str, Any]] = []
-        logging.basicConfig(
-            level=logging.WARNING - 10 * min(arguments["verbose"], 2), format="%(message)s", stream=sys.stderr
-        )
 
     def run(self) -> int:
         """Repair all wheels, whatever becomes of the others, and return the exit code."""
@@ -141,6 +151,8 @@ class _Repairing:
         tools, options = self._tools(), self._options(sysroot)
         failed = [wheel for wheel in self._wheels if not self._one(wheel, sysroot, options, tools)]
         if self._arguments["as_json"]:
+            import json
+
             click.echo(json.dumps({"format": FORMAT, "wheels": self._results}, indent=2))
         if len(self._wheels) > 1:
             names = "".join(f"\n  {wheel.name}" for wheel in failed)
@@ -163,13 +175,15 @@ class _Repairing:
         )
 
     def _tools(self) -> Tools:
+        from musl_repair.assembly import Form
         from musl_repair.repair import Tools
 
         given: Path | None = self._arguments["patchelf"]
         return Tools(
             patchelf=cache(lambda: _patchelf(given)),
             jobs=self._arguments["jobs"] or os.cpu_count() or 1,
-            date=_source_date(os.environ.get("SOURCE_DATE_EPOCH")),
+            form=Form(_source_date(os.environ.get("SOURCE_DATE_EPOCH")), self._arguments["zip_compression_level"]),
+            verify_input=self._arguments["verify_input"],
         )
 
     def _one(self, wheel: Path, sysroot: Sysroot, options: Options, tools: Tools) -> bool:

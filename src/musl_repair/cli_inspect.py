@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -58,6 +57,8 @@ def check(wheels: tuple[Path, ...], **arguments: Any) -> int:
         if not arguments["as_json"]:
             click.echo(plain("\n".join(report.judgement_lines(wheel.name, judgement))))
     if arguments["as_json"]:
+        import json
+
         click.echo(json.dumps({"format": report.FORMAT, "wheels": results}, indent=2))
     return 1 if failed else 0
 
@@ -110,6 +111,8 @@ def show(wheels: tuple[Path, ...], **arguments: Any) -> int:
         if not arguments["as_json"]:
             print_plan(plan, facts)
     if arguments["as_json"]:
+        import json
+
         click.echo(json.dumps({"format": report.FORMAT, "wheels": results}, indent=2))
     return 1 if failed else 0
 
@@ -122,6 +125,8 @@ def abi(names: tuple[str, ...], *, as_json: bool) -> int:
     from musl_repair.abi_report import symbol_json, symbol_lines
 
     if as_json:
+        import json
+
         click.echo(json.dumps({"format": 1, "symbols": [symbol_json(name) for name in names]}, indent=2))
         return 0
     for name in names:

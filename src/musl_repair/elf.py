@@ -73,7 +73,7 @@ class Elf:
     dt_rpath: str | None = None
     dt_runpath: str | None = None
     imports: tuple[Import, ...] = ()
-    """Symbols that relocations name and the file itself does not offer; sorted."""
+    """Symbols that relocations look for in other files: what the file does not offer, or copies. Sorted."""
     exports: frozenset[str] = frozenset()
     """Names that musl's lookup can find in the file."""
     ifuncs: tuple[str, ...] = ()
@@ -169,7 +169,7 @@ def _with_dynamic(image: Image, static: Elf, notes: Notes) -> Elf:
         needed=tuple(strings.at(value) for value in image.tags(image_.DT_NEEDED)),
         dt_rpath=strings.tagged(image_.DT_RPATH),
         dt_runpath=strings.tagged(image_.DT_RUNPATH),
-        imports=symbols.imports({index for index, _ in references}, exports),
+        imports=symbols.imports(references, exports, machine),
         exports=exports,
         ifuncs=ifuncs,
         initial_exec=symbols.initial_exec(references, machine),
@@ -307,15 +307,21 @@ class _Symbols:
     def _at(self, index: int) -> _Symbol:
         return self._symbol(self._layout.sym.unpack_from(self._table, index * self._layout.sym.size))
 
-    def imports(self, indices: set[int], exports: frozenset[str]) -> tuple[Import, ...]:
-        """Return the symbols that relocations refer to by name and that the file does not offer itself."""
+    def imports(
+        self, references: set[tuple[int, int]], exports: frozenset[str], machine: Relocations | None
+    ) -> tuple[Import, ...]:
+        """Return the symbols that relocations refer to by name and that the file does not offer itself.
+
+        A copy relocation's symbol is looked up in all files but its own (do_relocs), so it is one of them.
+        """
+        copied = {index for index, kind in references if machine is not None and kind == machine.copy}
         found: dict[str, bool] = {}
-        for index in indices:
+        for index in {index for index, _ in references}:
             symbol = self._at(index)
             if not index or symbol.info >> 4 == _STB_LOCAL:
                 continue
             name = self._strings.at(symbol.name)
-            if name not in exports:
+            if index in copied or name not in exports:
                 weak = symbol.shndx == _SHN_UNDEF and symbol.info >> 4 == _STB_WEAK
                 found[name] = weak and found.get(name, True)
         return tuple(Import(name, weak) for name, weak in sorted(found.items()))

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from musl_repair.elf import Elf, read_elf
 from musl_repair.elfimage import MAGIC
 from musl_repair.errors import ElfError
 from musl_repair.sysroot import Unusable
-from musl_repair.wheel import Row, Wheel, install_path, read_wheel, row_fault
+from musl_repair.wheel import Row, Wheel, digest_field, hash_fault, install_path, read_wheel, size_fault
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import PurePosixPath
 
     from musl_repair.archive import Archive, Member
+
+_LARGE: Final = 8 << 20
+"""Bytes; a file that is no ELF file is only held whole up to here."""
 
 
 class RecordFault(NamedTuple):
@@ -28,21 +32,53 @@ class RecordFault(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """What reading one member brought."""
+
+    member: Member
+    row: Row | None
+    """Its row of RECORD; None where it has none."""
+    elf: Elf | None
+    sha256: str
+    """Of an ELF file's content, in hex; "" for other files."""
+    fault: str | None
+    """What RECORD gets wrong about it."""
+
+    def holds_for(self, member: Member, row: Row | None) -> bool:
+        """Whether another archive's member is a raw copy of this one, and RECORD says the same of it."""
+        same = (self.member.name, self.member.size, self.member.stored_size, self.member.crc, self.member.method)
+        return row == self.row and same == (
+            member.name, member.size, member.stored_size, member.crc, member.method,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What was read of a wheel."""
 
     wheel: Wheel
-    members: tuple[str, ...]
-    """All archive names, folders left out, in the order of the archive."""
-    elfs: Mapping[str, Elf]
-    """Archive name → facts of every ELF file, in the order of the archive."""
-    sha256: Mapping[str, str]
-    """Archive name → SHA-256 in hex of every ELF file's content."""
-    sizes: Mapping[str, int]
-    """Archive name → size in bytes of every ELF file."""
+    readings: Mapping[str, Reading]
+    """Archive name → what was read, folders left out, in the order of the archive."""
     record_faults: tuple[RecordFault, ...]
     """Rows of RECORD that are not true, sorted; files that it does not list are in `unlisted`."""
     unlisted: tuple[str, ...]
+    elfs: Mapping[str, Elf] = field(init=False)
+    """Archive name → facts of every ELF file, in the order of the archive."""
+
+    def __post_init__(self) -> None:
+        """Derive the ELF files from the readings."""
+        elfs = {name: reading.elf for name, reading in self.readings.items() if reading.elf is not None}
+        object.__setattr__(self, "elfs", MappingProxyType(elfs))
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """All archive names, folders left out, in the order of the archive."""
+        return tuple(self.readings)
+
+    def size(self, name: str) -> int | None:
+        """Return a member's size in bytes, None where there is no such member."""
+        reading = self.readings.get(name)
+        return None if reading is None else reading.member.size
 
     def path(self, name: str) -> PurePosixPath:
         """Return where a member is installed, as the loader sees it."""
@@ -50,58 +86,92 @@ class Facts:
 
     def files(self) -> dict[PurePosixPath, Elf | Unusable]:
         """Return all installed files by loader path; what no loader could open is `Unusable`."""
-        return {self.path(name): self._file(name) for name in self.members}
-
-    def _file(self, name: str) -> Elf | Unusable:
-        elf = self.elfs.get(name)
-        if elf is None:
-            return Unusable("not an ELF file")
-        return elf if elf.loadable else Unusable("not a shared object")
+        return {self.path(name): _file(reading.elf) for name, reading in self.readings.items()}
 
 
-def read_facts(filename: str, archive: Archive) -> Facts:
+def _file(elf: Elf | None) -> Elf | Unusable:
+    if elf is None:
+        return Unusable("not an ELF file")
+    return elf if elf.loadable else Unusable("not a shared object")
+
+
+class Run(Protocol):
+    """A way to do something to all names: `map`, or one that does several at once and keeps the order."""
+
+    def __call__(self, make: Callable[[str], Reading], names: Iterable[str], /) -> Iterator[Reading]:
+        """Yield make(name) for every name, in order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What need not be read again: earlier readings of raw copies, and ELF files by the SHA-256 of their content."""
+
+    readings: Mapping[str, Reading] = field(default_factory=dict)
+    elfs: Mapping[str, Elf] = field(default_factory=dict)
+
+
+def read_facts(
+    filename: str, archive: Archive, *, run: Run = map, known: Known | None = None, verify: bool = True
+) -> Facts:
     """Read a wheel. filename is the wheel's name, which the archive on disk need not have.
 
+    Every member is inflated once, and its CRC and its row of RECORD compared; without verify only ELF files are.
     Raises WheelError, ArchiveError or ElfError, naming the member that is at fault.
     """
     wheel = read_wheel(filename, archive)
     rows = {row.path: row for row in wheel.record}
-    elfs, digests, sizes = {}, {}, {}
-    faults = [RecordFault(path, "is listed in RECORD but not there") for path in rows if path not in archive.members]
-    files = [member for member in archive.members.values() if not member.is_dir]
+    names = [member.name for member in archive.members.values() if not member.is_dir]
     exempt = {wheel.record_name, *wheel.signatures}
-    for member in files:
-        is_elf = archive.head(member.name, 4) == MAGIC
-        content = archive.read(member.name)
-        if is_elf:
-            elfs[member.name] = _elf(member, content)
-            digests[member.name] = hashlib.sha256(content).hexdigest()
-            sizes[member.name] = member.size
-        fault = None if member.name in exempt else _fault(rows.get(member.name), content)
-        if fault is not None:
-            faults.append(RecordFault(member.name, fault))
-    names = tuple(member.name for member in files)
+    read = partial(_read, archive, {**rows, **dict.fromkeys(exempt)}, known or Known(), verify)
+    readings = {reading.member.name: reading for reading in run(read, names)}
+    faults = [RecordFault(path, "is listed in RECORD but not there") for path in rows if path not in archive.members]
+    faults += [RecordFault(name, reading.fault) for name, reading in readings.items() if reading.fault is not None]
     return Facts(
         wheel=wheel,
-        members=names,
-        elfs=MappingProxyType(elfs),
-        sha256=MappingProxyType(digests),
-        sizes=MappingProxyType(sizes),
+        readings=MappingProxyType(readings),
         record_faults=tuple(sorted(faults)),
         unlisted=tuple(name for name in names if name not in rows and name not in exempt),
     )
 
 
-def _elf(member: Member, content: bytes) -> Elf:
+def _read(archive: Archive, rows: Mapping[str, Row | None], known: Known, verify: bool, name: str) -> Reading:
+    member, row = archive.members[name], rows.get(name)
+    earlier = known.readings.get(name)
+    if earlier is not None and earlier.holds_for(member, row):
+        return earlier
+    is_elf = archive.head(name, len(MAGIC)) == MAGIC
+    if not is_elf and not verify:
+        return Reading(member, row, None, "", None)
+    if not is_elf and member.size > _LARGE:
+        return Reading(member, row, None, "", _fault(row, archive.chunks(name), member.size))
+    content = archive.read(name)
+    sha256 = hashlib.sha256(content).digest()
+    fault = _fault(row, [content], member.size, sha256)
+    if not is_elf:
+        return Reading(member, row, None, "", fault)
+    elf = known.elfs.get(sha256.hex()) or _elf(name, content)
+    return Reading(member, row, elf, sha256.hex(), fault)
+
+
+def _elf(name: str, content: bytes) -> Elf:
     try:
         return read_elf(content)
     except ElfError as error:
-        raise ElfError(f"{member.name}: {error}") from error
+        raise ElfError(f"{name}: {error}") from error
 
 
-def _fault(row: Row | None, content: bytes) -> str | None:
-    if row is None:
-        return None
-    if not row.hash:
-        return "RECORD has no hash for it"
-    return row_fault(row, content)
+def _fault(row: Row | None, content: Iterable[bytes], size: int, sha256: bytes | None = None) -> str | None:
+    """Return what a row says wrong; all of the content is read, also where there is no row. sha256 if it is known."""
+    wrong = None if row is None else hash_fault(row)
+    algorithm = "sha256" if row is None or wrong is not None else row.hash.partition("=")[0]
+    if algorithm != "sha256" or sha256 is None:
+        hasher = hashlib.new(algorithm, usedforsecurity=False)
+        for piece in content:
+            hasher.update(piece)
+        sha256 = hasher.digest()
+    if row is None or wrong is not None:
+        return wrong
+    if digest_field(algorithm, sha256) != row.hash.rstrip("="):
+        return "RECORD has another hash than the file"
+    return size_fault(row, size)

@@ -5,9 +5,12 @@ Source: patchelf(1). Before 0.14.5 it mixes up several edits in one call, so tho
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
+import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from musl_repair.errors import PatchError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from musl_repair.patches import Patch
 
@@ -36,26 +39,63 @@ class Patchelf:
         """Return name, version and place, for messages."""
         return f"patchelf {'.'.join(map(str, self.version))} ({self.path})"
 
-    def run(self, patch: Patch, file: Path, *, page_size: int) -> None:
-        """Edit a file in place. Raises PatchError with what patchelf said where it fails."""
+    def edit(self, content: bytes, patch: Patch, *, page_size: int) -> bytes:
+        """Return an edited file. Raises PatchError with what patchelf said where it fails."""
+        with _file(content) as (path, descriptors):
+            self._run(patch, path, descriptors, page_size)
+            try:
+                return path.read_bytes()
+            except OSError as error:
+                raise PatchError(f"{patch.member}: {self} left no file: {error.strerror}") from error
+
+    def _run(self, patch: Patch, path: Path, descriptors: tuple[int, ...], page_size: int) -> None:
         edits = edit_arguments(patch)
         calls = [edits] if self.version >= _FIRST_SOUND_WITH_SEVERAL else [(edit,) for edit in edits]
         for call in calls:
             arguments = [argument for edit in call for argument in edit]
-            self._call(["--page-size", str(page_size), *arguments], patch.member, file)
+            command = [str(self.path), "--page-size", str(page_size), *arguments, str(path)]
+            self._call(command, patch.member, descriptors)
 
-    def _call(self, arguments: list[str], member: str, file: Path) -> None:
+    def _call(self, command: list[str], member: str, descriptors: tuple[int, ...]) -> None:
         # The file is one that we made and named: its name is absolute and cannot be taken for an option (S603).
-        command = [str(self.path), *arguments, str(file)]
         try:
             done = subprocess.run(  # noqa: S603
-                command, capture_output=True, text=True, check=False, timeout=_TIMEOUT
+                command,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="backslashreplace",
+                check=False,
+                timeout=_TIMEOUT,
+                pass_fds=descriptors,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise PatchError(f"{member}: cannot run {self}: {error}") from error
         if done.returncode != 0:
             said = done.stderr.strip() or f"exit status {done.returncode}"
             raise PatchError(f"{member}: {self} failed: {said}")
+
+
+@contextmanager
+def _file(content: bytes) -> Iterator[tuple[Path, tuple[int, ...]]]:
+    """Give a file with this content and the descriptors that another program needs to open it.
+
+    In memory where the system can: quick, and gone with the process however it ends. Else a temporary file.
+    """
+    try:
+        descriptor = os.memfd_create("musl-repair", 0)
+    except (AttributeError, OSError):  # not Linux, or forbidden
+        with tempfile.NamedTemporaryFile(prefix="musl-repair-") as file:
+            file.write(content)
+            file.flush()
+            yield Path(file.name), ()
+        return
+    try:
+        with os.fdopen(descriptor, "wb", closefd=False) as out:
+            out.write(content)
+        yield Path(f"/proc/self/fd/{descriptor}"), (descriptor,)
+    finally:
+        os.close(descriptor)
 
 
 def edit_arguments(patch: Patch) -> tuple[tuple[str, ...], ...]:

@@ -45,8 +45,8 @@ def expected_elf(source: Elf, patch: Patch) -> Elf:
     return result
 
 
-def prove(before: Elf, source: bytes, content: bytes, patch: Patch, *, page_size: int, editor: str) -> None:
-    """Compare an edited file with its source: planned edits are there, and nothing else has changed.
+def prove(before: Elf, source: bytes, content: bytes, patch: Patch, *, page_size: int, editor: str) -> Elf:
+    """Compare an edited file with its source, and return its facts: what was planned is there, all else as before.
 
     before are the facts of source. page_size is the largest page of its architecture: the file must still be mappable
     with it if it was before.
@@ -66,6 +66,7 @@ def prove(before: Elf, source: bytes, content: bytes, patch: Patch, *, page_size
         raise PatchError(f"{patch.member}: {editor} harmed the file: {'; '.join(harm)}")
     _compare(replace(wanted, page_size=0), replace(found, page_size=0), patch.member, editor)
     _read_again(found, content, patch.member, editor)
+    return found
 
 
 def _compare(wanted: Elf, found: Elf, member: str, editor: str) -> None:

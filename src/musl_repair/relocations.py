@@ -31,6 +31,7 @@ class Relocations:
 
     relative: int
     irelative: int
+    copy: int
     initial_exec: frozenset[int]
     tlsdesc: frozenset[int]
     names: Mapping[int, str]
@@ -50,6 +51,7 @@ def _relocations(  # one row of the table below, so that a row reads as the ABI'
     return Relocations(
         relative=by_name["RELATIVE"],
         irelative=irelative,
+        copy=by_name["COPY"],
         initial_exec=frozenset(by_name[name] for name in initial_exec.split()),
         tlsdesc=frozenset(by_name[name] for name in tlsdesc.split()),
         names=MappingProxyType({number: f"{prefix}_{name}" for name, number in by_name.items()}),

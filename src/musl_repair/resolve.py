@@ -141,11 +141,7 @@ def resolve(
     """
     elfs = {path: elf for path, elf in sorted(files.items()) if isinstance(elf, Elf)}
     mounted = Mounted(files, system)
-    extended = (
-        {path: _extended_rpath(path, elf, elfs, search.library_path) for path, elf in elfs.items()}
-        if search.may_repair
-        else {}
-    )
+    extended = _extended(elfs, search.library_path) if search.may_repair else {}
     world = _Searching(mounted, extended, search.excluded)
     edges: dict[PurePosixPath, dict[str, PurePosixPath]] = {path: {} for path in elfs}
     failed: dict[PurePosixPath, list[Need]] = {}
@@ -208,10 +204,17 @@ def roots(resolution: Resolution) -> tuple[PurePosixPath, ...]:
     return tuple(sorted(tops))
 
 
+def _extended(elfs: Mapping[PurePosixPath, Elf], library_path: tuple[PurePosixPath, ...]) -> dict[PurePosixPath, str]:
+    by_name: dict[str, list[PurePosixPath]] = {}
+    for path in elfs:
+        by_name.setdefault(path.name, []).append(path)
+    return {path: _extended_rpath(path, elfs, by_name, library_path) for path in elfs}
+
+
 def _extended_rpath(
     path: PurePosixPath,
-    elf: Elf,
     elfs: Mapping[PurePosixPath, Elf],
+    by_name: Mapping[str, list[PurePosixPath]],
     library_path: tuple[PurePosixPath, ...],
 ) -> str:
     """Return where planning looks first for what a file of the wheel needs.
@@ -219,6 +222,7 @@ def _extended_rpath(
     In this order: its own entries inside the wheel, other folders of the wheel that have a needed name, the user's
     folders, and last the entries that lead out of the wheel, which the repaired file will not have.
     """
+    elf = elfs[path]
     inside = [str(expand_entry(entry, path.parent)) for entry in inside_entries(elf, path)]
     own = set(map(posixpath.normpath, inside))
     outside = [
@@ -230,20 +234,20 @@ def _extended_rpath(
         str(folder)
         for name in elf.needed
         if not is_reserved(name) and not any(PurePosixPath(at) / name in elfs for at in own)
-        for folder in _folders_with(name, path, elf, elfs)
+        for folder in _folders_with(by_name.get(name, ()), path, elfs)
     ]
     return ":".join(dict.fromkeys([*inside, *found, *map(str, library_path), *outside]))
 
 
 def _folders_with(
-    name: str, path: PurePosixPath, elf: Elf, elfs: Mapping[PurePosixPath, Elf]
+    candidates: Iterable[PurePosixPath], path: PurePosixPath, elfs: Mapping[PurePosixPath, Elf]
 ) -> tuple[PurePosixPath, ...]:
-    """Return the folder of the wheel's file of that name, the nearest if there are several, or nothing."""
-    refuses = refusal(elf)
+    """Return the folder of the one of these files that is nearest to path, and that it can use, or nothing."""
+    refuses = refusal(elfs[path])
     folders = [
         candidate.parent
-        for candidate, other in elfs.items()
-        if candidate.name == name and scheme_root(candidate) == scheme_root(path) and not refuses(other)
+        for candidate in candidates
+        if scheme_root(candidate) == scheme_root(path) and not refuses(elfs[candidate])
     ]
     nearest = sorted(
         folders, key=lambda folder: (len(PurePosixPath(posixpath.relpath(folder, path.parent)).parts), folder)

@@ -84,5 +84,5 @@ def _label(path: PurePosixPath, plan: Plan, facts: Facts) -> str:
             owner = f", {graft.owner.name} {graft.owner.version}" if graft.owner is not None else ""
             return f"{escape(str(path))} [dim]({decimal(graft.size)}{escape(owner)})[/]"
     member = plan.members.get(path, str(path))
-    size = facts.sizes.get(member)
+    size = facts.size(member)
     return escape(member) + (f" [dim]({decimal(size)})[/]" if size is not None else "")

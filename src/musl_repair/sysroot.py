@@ -177,9 +177,8 @@ class Sysroot:
             if links > _MAX_LINKS:
                 return Unusable("a loop of symbolic links")
             at = top if target.is_absolute() else at
-            rest.extend(
-                reversed(target.parts[len(target.parents[-1].parts) :] if target.is_absolute() else target.parts)
-            )
+            # The anchor may be "//", which is no folder of its own.
+            rest.extend(reversed(target.relative_to(target.anchor).parts))
         return at
 
     def _link(self, at: PurePosixPath) -> PurePosixPath | None:
@@ -191,12 +190,11 @@ class Sysroot:
 
     def _read(self, place: Path) -> Elf | Unusable:
         try:
-            # O_NONBLOCK: opening a FIFO must not wait for a writer.
-            descriptor = os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+            file = open(place, "rb", opener=_open_at_once)  # noqa: PTH123 - Path.open takes no opener
         except OSError as error:
             return Unusable(error.strerror or str(error))
-        with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        with file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 return Unusable("not a regular file")
             if file.read(4) != MAGIC:
                 return Unusable("not an ELF file")
@@ -206,6 +204,11 @@ class Sysroot:
             except ElfError as error:
                 return Unusable(f"not a sound ELF file: {error}")
         return elf if elf.loadable else Unusable("not a shared object")
+
+
+def _open_at_once(place: str, flags: int) -> int:
+    """Open a file without waiting, as a FIFO without a writer lets whoever opens it, and follow no link."""
+    return os.open(place, flags | os.O_NONBLOCK | os.O_NOFOLLOW)
 
 
 def _read_apk(text: str) -> dict[str, Package]:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 MOUNT: Final = PurePosixPath("/<wheel>")
 """Where the loader finds the wheel: the folder that it is installed into (site-packages)."""
 
+_WEAK_HASHES: Final = frozenset({"md5", "sha1"})
 _SIGNATURES: Final = ("RECORD.jws", "RECORD.p7s")
 _HASHES: Final = frozenset(hashlib.algorithms_guaranteed - {"md5", "sha1", "shake_128", "shake_256"})
 """What every Python has, without the weak ones and those of no fixed length."""
@@ -194,22 +195,35 @@ def _has(lines: list[str], prefix: str) -> bool:
     return any(line.lower().startswith(prefix) for line in lines)
 
 
-def record_hash(content: bytes, algorithm: str = "sha256") -> str:
+def digest_field(algorithm: str, digest: bytes) -> str:
     """Return the hash field of RECORD: algorithm=digest, urlsafe base64 without padding."""
-    digest = hashlib.new(algorithm, content, usedforsecurity=False).digest()
     return f"{algorithm}={base64.urlsafe_b64encode(digest).rstrip(b'=').decode()}"
 
 
-def row_fault(row: Row, content: bytes) -> str | None:
-    """Tell what is wrong with a row of RECORD about this content, or None where it is true."""
+def record_row(name: str, content: bytes) -> Row:
+    """Return the row of RECORD for a file with this content."""
+    return Row(name, digest_field("sha256", hashlib.sha256(content).digest()), str(len(content)))
+
+
+def sha256_of(row: Row) -> str:
+    """Return the SHA-256 of a row that has one, in hex."""
+    digest = row.hash.removeprefix("sha256=")
+    return base64.urlsafe_b64decode(digest + "=" * (-len(digest) % 4)).hex()
+
+
+def hash_fault(row: Row) -> str | None:
+    """Tell what is wrong with a row's kind of hash, or None where it can be compared."""
     algorithm = row.hash.partition("=")[0]
+    if not row.hash:
+        return "RECORD has no hash for it"
     if algorithm not in _HASHES:
         return f"RECORD has a hash of kind {algorithm!r}, which wheels may not use"
-    if row.size and row.size != str(len(content)):
-        return f"RECORD says {row.size} bytes, the file has {len(content)}"
-    if record_hash(content, algorithm) != row.hash.rstrip("="):
-        return "RECORD has another hash than the file"
     return None
+
+
+def size_fault(row: Row, size: int) -> str | None:
+    """Tell what is wrong with a row's size (which it need not have), or None."""
+    return f"RECORD says {row.size} bytes, the file has {size}" if row.size not in ("", str(size)) else None
 
 
 def new_record(wheel: Wheel, kept: Iterable[str], fresh: Mapping[str, Row]) -> str:

@@ -74,10 +74,12 @@ def judge_copies(facts: Facts) -> Iterator[Finding]:
     groups: dict[str, list[str]] = {}
     for name, elf in facts.elfs.items():
         if elf.loadable:
-            groups.setdefault(f"build-id {elf.build_id}" if elf.build_id else facts.sha256[name], []).append(name)
+            groups.setdefault(f"build-id {elf.build_id}" if elf.build_id else facts.readings[name].sha256, []).append(
+                name
+            )
     for key, names in groups.items():
         if len(names) > 1:
-            size = sum(facts.sizes[name] for name in names[1:])
+            size = sum(facts.readings[name].member.size for name in names[1:])
             what = key if key.startswith("build-id") else "the same content"
             yield finding("duplicate-library", names[0], f"{what} as {', '.join(names[1:])}: {size} bytes too many")
 

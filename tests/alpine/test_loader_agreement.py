@@ -12,35 +12,47 @@ import re
 import shutil
 import subprocess
 import zipfile
-from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from alpine.root import Alpine, done, musl_repair
-from builders import TESTDATA
-from published import download
 
-from musl_repair.abi import Distribution, distributions
+from alpine.root import WHEELS, Alpine, done, musl_repair
+from builders import TESTDATA
+from musl_repair.abi import Distribution, distributions, history
 from musl_repair.binding import is_python_name, unbound_symbols
+from musl_repair.check import judge_wheel
 from musl_repair.elf import Elf, read_elf
 from musl_repair.elfimage import MAGIC
 from musl_repair.errors import ElfError
 from musl_repair.lddtree import Tree, file_tree, wheel_trees
-from musl_repair.loader import Need
+from musl_repair.loader import Mounted
 from musl_repair.policy import ARCHITECTURES
 from musl_repair.reading import read_wheel_file
 from musl_repair.resolve import Resolution, is_program
 from musl_repair.sysroot import Sysroot
-from musl_repair.wheel import MOUNT
+from published import PINS, download
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
 pytestmark = pytest.mark.alpine
 
-PUBLISHED: Final = ("psycopg2-binary", "h5py", "cffi", "lxml", "orjson", "zstandard")
+KNOWN: Final = {
+    "usr/lib/libfreetype.so.6": "libfreetype.so.6",
+    "usr/lib/libfreetype.so.6.20.6": "libfreetype.so.6",
+    "usr/lib/libharfbuzz.so.0": "libharfbuzz.so.0",
+    "usr/lib/libharfbuzz.so.0.61450.0": "libharfbuzz.so.0",
+}
+"""Differences that are right, file → the name under which the loader opens it again: the two libraries need each other.
+
+load_library compares device and inode with all files but the first (`for (p=head->next; p; p=p->next)`), which is the
+program. With --list that is FILE, so a ring leads to a second copy of it; what dlopen loads is never the first, and its
+second copy is recognised. We model dlopen.
+"""
+MOST_OF: Final = {"test data": 10, "extensions": 100, "root": 300}
+"""How many files there are at least, so that nobody agrees on nothing."""
 LOADER: Final = "/lib/ld-musl-x86_64.so.1"
 X86_64: Final = next(one for one in ARCHITECTURES if one.name == "x86_64")
 
@@ -91,7 +103,10 @@ class Loader:
 
 def heard(text: str) -> Said:
     """Read what the loader printed of one file: its libraries on stdout, its complaints on stderr."""
-    loaded, missing, unbound, other = [], [], set(), []
+    loaded: list[tuple[str, PurePosixPath]] = []
+    missing: list[tuple[PurePosixPath, str]] = []
+    unbound: set[tuple[PurePosixPath, str]] = set()
+    other: list[str] = []
     for line in text.splitlines():
         if match := _LOADED.fullmatch(line):
             loaded.append((match[1], PurePosixPath(match[2])))
@@ -121,9 +136,7 @@ def expected(tree: Tree, elfs: Mapping[PurePosixPath, Elf], libc: Distribution) 
     return Said(tuple(loaded.values()), missing, unbound(tree, elfs, libc))
 
 
-def unbound(
-    tree: Tree, elfs: Mapping[PurePosixPath, Elf], libc: Distribution
-) -> frozenset[tuple[PurePosixPath, str]]:
+def unbound(tree: Tree, elfs: Mapping[PurePosixPath, Elf], libc: Distribution) -> frozenset[tuple[PurePosixPath, str]]:
     """Return the symbols of a file and its libraries that no library and no libc has.
 
     binding.py leaves out the names of CPython's C API, for there is an interpreter where it counts: not here.
@@ -133,40 +146,241 @@ def unbound(
         if need.found is not None:
             edges.setdefault(need.needed_by, {})[need.name] = need.found
             edges.setdefault(need.found, {})
-    resolution = Resolution(edges, (), elfs)
-    there = {name for elf in elfs.values() for name in elf.exports}
-    found = {(symbol.path, symbol.name) for symbol in unbound_symbols(resolution) if symbol.name not in there}
+    missed = {(symbol.path, symbol.name) for symbol in unbound_symbols(Resolution(edges, (), elfs))}
     if not is_program(elfs[tree.root]):
-        found |= {
-            (path, symbol.name)
-            for path, elf in elfs.items()
-            for symbol in elf.imports
-            if is_python_name(symbol.name) and not symbol.weak and symbol.name not in there
-        }
-    return frozenset((path, name) for path, name in found if not libc.resolves("x86_64", name))
+        imports = ((path, symbol) for path, elf in elfs.items() for symbol in elf.imports)
+        missed |= {(path, symbol.name) for path, symbol in imports if is_python_name(symbol.name) and not symbol.weak}
+    # A library that is a root of its own for binding.py finds here what was loaded before it.
+    return frozenset(
+        (path, name)
+        for path, name in missed
+        if not libc.resolves("x86_64", name)
+        and not any(name in elf.exports for other, elf in elfs.items() if other != path)
+    )
 
 
 def is_subject(path: Path) -> bool:
-    """Whether a file, or a link to one, is an ELF file for x86_64 that the loader can load as a program."""
-    if not path.is_file():
+    """Whether a file is an ELF file for x86_64 that the loader takes as a program."""
+    if not path.is_file() or path.stat().st_size < len(MAGIC):
         return False
-    with path.open("rb") as file:
-        if file.read(len(MAGIC)) != MAGIC:
-            return False
-        file.seek(0)
-        try:
-            elf = read_elf(file.read())
-        except ElfError:
-            return False
+    try:
+        elf = read_elf(path.read_bytes())
+    except ElfError:
+        return False
     return elf.loadable and X86_64.fits(elf)
+
+
+def subjects(loader: Loader, folder: Path) -> set[PurePosixPath]:
+    """Return the ELF files of a folder, and the links to some, as the loader sees them."""
+    found = set()
+    for path in folder.rglob("*"):
+        place = loader.system.place(path)
+        if isinstance(loader.system.read(place), Elf) and is_subject(loader.system.file(place)):
+            found.add(place)
+    return found
 
 
 def disagreements(loader: Loader, paths: Iterable[PurePosixPath]) -> dict[str, tuple[object, object]]:
     """Return where loader and prediction differ: file and aspect → (what it says, what we say)."""
-    found: dict[str, tuple[object, object]] = {}
-    for path, said in loader.answers(sorted(paths)).items():
+    answers, found = loader.answers(sorted(paths)), {}
+    for path, said in answers.items():
         ours = loader.predicts(path)
         for aspect in ("loaded", "missing", "unbound", "other"):
             if (theirs := getattr(said, aspect)) != (mine := getattr(ours, aspect)):
                 found[f"{path}: {aspect}"] = (theirs, mine)
     return found
+
+
+# The loaders
+
+
+def distribution(name: str) -> Distribution:
+    return next(one for one in distributions() if str(one) == name)
+
+
+@pytest.fixture(scope="module")
+def current(alpine: Alpine) -> Loader:
+    """Return musl 1.2.5: the root's own loader, run in the root."""
+    version = re.match(r"\d+\.\d+", (alpine.root / "etc" / "alpine-release").read_text())
+    assert version is not None
+
+    def ask(files: Sequence[str]) -> str:
+        return done(alpine.run("sh", "-c", _LIST, "sh", *files))
+
+    return Loader(distribution(f"Alpine {version[0]}"), Sysroot(alpine.root), ask)
+
+
+@pytest.fixture(scope="module")
+def bare(old_loader: Path) -> Loader:
+    """Return musl 1.2.3: Debian's, whose folders (/etc/ld-musl-x86_64.path) hold nothing but libc."""
+    debian = Path("/etc/debian_version")
+    if not debian.exists() or not debian.read_text().startswith("12."):
+        pytest.skip(f"{old_loader} is not Debian 12's")
+    return Loader(distribution("Debian 12"), Sysroot(Path("/")), lambda files: ask_here(files, ()))
+
+
+@pytest.fixture(scope="module")
+def old(alpine: Alpine, bare: Loader) -> Loader:
+    """Return Debian's musl with the root's folders in LD_LIBRARY_PATH."""
+    path = tuple(PurePosixPath(alpine.root / name) for name in ("usr/lib", "lib"))
+    return replace(bare, ask=lambda files: ask_here(files, path), library_path=path)
+
+
+def ask_here(files: Sequence[str], library_path: tuple[PurePosixPath, ...]) -> str:
+    """Ask this host's loader."""
+    environment = {"PATH": "/usr/bin:/bin", "LD_LIBRARY_PATH": ":".join(map(str, library_path))}
+    command = ["sh", "-c", _LIST, "sh", *files]
+    return done(subprocess.run(command, capture_output=True, text=True, check=False, env=environment))
+
+
+@pytest.fixture(params=["current", "old", "bare"])
+def loader(request: pytest.FixtureRequest) -> Loader:
+    """Return each of the loaders."""
+    made = request.getfixturevalue(request.param)
+    assert isinstance(made, Loader)
+    return made
+
+
+# The files
+
+
+def test_agrees_on_the_test_data(loader: Loader, alpine: Alpine) -> None:
+    copies = alpine.work / "testdata"
+    for name in ("x86_64", "sysroots/x86_64"):
+        if not (copies / name).exists():
+            shutil.copytree(TESTDATA / name, copies / name, symlinks=True)
+    paths = subjects(loader, copies)
+    assert len(paths) >= MOST_OF["test data"]
+    assert disagreements(loader, paths) == {}
+
+
+def test_agrees_on_the_whole_root(loader: Loader, alpine: Alpine) -> None:
+    paths = {
+        path
+        for folder in alpine.root.iterdir()
+        if folder.name not in ("dev", "proc", "sys", "tmp")
+        for path in subjects(loader, folder)
+    }
+    extensions = {path for path in paths if "lib-dynload" in path.parts}
+    assert len(extensions) >= MOST_OF["extensions"]
+    assert len(paths) >= MOST_OF["root"]
+    found = disagreements(loader, paths)
+    # On the host, a file in LD_LIBRARY_PATH or nowhere: without that path there is no second copy to be found.
+    known = {} if loader.library_path == () and loader.system.root == Path("/") else KNOWN
+    assert set(found) == {f"{loader.system.place(alpine.root / name)}: loaded" for name in known}
+    for name in known:
+        path = loader.system.place(alpine.root / name)
+        theirs, ours = found[f"{path}: loaded"]
+        assert isinstance(theirs, tuple)
+        assert isinstance(ours, tuple)
+        again = [(need, at) for need, at in theirs if (need, at) not in ours]
+        assert again == [(known[name], PurePosixPath(path.parent / known[name]))]
+
+
+# Real wheels
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Return wheels as others published them."""
+    return download(tmp_path_factory.mktemp("published"))
+
+
+def unpacked(wheel: Path, folder: Path) -> Path:
+    """Install a wheel's files into a new folder, and return it."""
+    target = folder / wheel.stem
+    facts = read_wheel_file(wheel)
+    with zipfile.ZipFile(wheel) as archive:
+        for name in facts.members:
+            place = target / facts.path(name).relative_to("/")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(archive.read(name))
+    return target
+
+
+def assert_agreement(loader: Loader, alpine: Alpine, wheels: Iterable[Path], folder: str) -> None:
+    """Assert that loader and prediction agree on every file of these wheels."""
+    for wheel in wheels:
+        paths = subjects(loader, unpacked(wheel, alpine.work / folder))
+        assert paths, wheel.name
+        assert disagreements(loader, paths) == {}
+
+
+def test_agrees_on_wheels_before_repair(loader: Loader, alpine: Alpine, wheels: dict[str, Path]) -> None:
+    assert_agreement(loader, alpine, wheels.values(), "agree-before")
+
+
+def test_agrees_on_repaired_wheels(loader: Loader, alpine: Alpine, repaired: dict[str, Path]) -> None:
+    assert_agreement(loader, alpine, repaired.values(), "agree-after")
+
+
+@pytest.mark.network
+def test_agrees_on_published_wheels(loader: Loader, alpine: Alpine, published: dict[str, Path]) -> None:
+    assert_agreement(loader, alpine, published.values(), "agree-published")
+
+
+@pytest.mark.network
+def test_agrees_on_published_wheels_after_repair(
+    loader: Loader, alpine: Alpine, published: dict[str, Path], tmp_path: Path
+) -> None:
+    done(musl_repair("--sysroot", alpine.root, "-w", tmp_path, *published.values()))
+    again = [next(tmp_path.glob(f"{wheel.name.partition('-')[0]}-*.whl")) for wheel in published.values()]
+    assert_agreement(loader, alpine, again, "agree-published-after")
+
+
+# check itself, which sees nothing but the wheel and musl: as Debian's loader does
+
+
+def assert_check_agrees(bare: Loader, wheel: Path, folder: Path) -> None:
+    """Assert that the trees and the findings of a wheel are what the loader reports of the installed files."""
+    facts = read_wheel_file(wheel)
+    mounted = {path: answer for path, answer in facts.files().items() if isinstance(answer, Elf)}
+    world, target = Mounted(mounted), unpacked(wheel, folder)
+    trees = {PurePosixPath(f"{target}{tree.root}"): tree for tree in wheel_trees(facts)}
+    said = bare.answers(trees)
+    for path, tree in trees.items():
+        read = {at: world.read(at) for at in (tree.root, *(need.found for need in tree.needs if need.found))}
+        elfs = {at: answer for at, answer in read.items() if isinstance(answer, Elf)}
+        assert without(target, said[path]) == expected(tree, elfs, bare.distribution)
+    found = judge_wheel(facts).findings
+    missing = {name for answer in said.values() for _, name in answer.missing}
+    assert {one.subject for one in found if one.code == "library-not-found"} == missing
+    symbols = {
+        name
+        for path, answer in said.items()
+        for _, name in answer.unbound
+        if not answer.missing and not (is_python_name(name) and not is_program(mounted[trees[path].root]))
+    }
+    assert {one.subject for one in found if one.code == "symbol-not-found"} == {
+        name for name in symbols if history("x86_64").since(name) is None
+    }
+
+
+def without(folder: Path, said: Said) -> Said:
+    """Return what a loader said of files in a folder as if that were the root."""
+
+    def bare_path(path: PurePosixPath) -> PurePosixPath:
+        return PurePosixPath("/") / path.relative_to(folder) if path.is_relative_to(folder) else path
+
+    return Said(
+        tuple((name, bare_path(path)) for name, path in said.loaded),
+        tuple((bare_path(path), name) for path, name in said.missing),
+        frozenset((bare_path(path), name) for path, name in said.unbound),
+        said.other,
+    )
+
+
+@pytest.mark.parametrize("project", WHEELS)
+def test_check_agrees_on_wheels(
+    bare: Loader, wheels: dict[str, Path], repaired: dict[str, Path], tmp_path: Path, project: str
+) -> None:
+    assert_check_agrees(bare, wheels[project], tmp_path / "before")
+    assert_check_agrees(bare, repaired[project], tmp_path / "after")
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("project", PINS)
+def test_check_agrees_on_published_wheels(
+    bare: Loader, published: dict[str, Path], tmp_path: Path, project: str
+) -> None:
+    assert_check_agrees(bare, published[project], tmp_path)

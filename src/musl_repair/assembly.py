@@ -1,0 +1,180 @@
+"""The members of a new wheel: raw copies of what stays, and what the plan changes or adds, made as they are written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from musl_repair.archive import Archive, Date, Member
+from musl_repair.errors import ElfError, PatchError
+from musl_repair.mend import mend_notes
+from musl_repair.overlay import Fresh, make_fresh
+from musl_repair.proof import prove
+from musl_repair.relr import lower_relr
+from musl_repair.wheel import MOUNT, Row, install_path, new_record, record_row, retagged_metadata, sha256_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import PurePosixPath
+    from typing import Protocol
+
+    from musl_repair.elf import Elf
+    from musl_repair.facts import Facts
+    from musl_repair.patchelf import Patchelf
+    from musl_repair.patches import Patch
+    from musl_repair.plan import Plan
+    from musl_repair.sysroot import Sysroot
+
+    class Run(Protocol):
+        """A way to make all members: `map`, or one that makes several at once and keeps the order."""
+
+        def __call__(
+            self, make: Callable[[str], Member | Made], names: Iterable[str], /
+        ) -> Iterator[Member | Made]: ...
+
+
+_PROGRAM: Final = 0o100755
+_FILE: Final = 0o100644
+
+_LAUNCHER: Final = '''\
+#!python
+"""Start a program of {distribution}, which musl-repair put beside the libraries that it needs."""
+import os
+import sys
+from importlib.metadata import distribution
+
+os.execv(distribution({distribution!r}).locate_file({program!r}), sys.argv)
+'''
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How new members are written."""
+
+    date: Date | None = None
+    """The timestamp of every member (SOURCE_DATE_EPOCH); None: those of the input."""
+    level: int = 6
+    """Compression, 0 to 9."""
+
+
+class Made(NamedTuple):
+    """A member that is ready to be written, its row of RECORD, and its facts where an ELF file was edited."""
+
+    fresh: Fresh
+    row: Row
+    elf: Elf | None = None
+    sha256: str = ""
+
+
+class _Content(NamedTuple):
+    name: str
+    content: bytes
+    mode: int
+    date: Date
+
+
+class Assembly:
+    """One new wheel in the making."""
+
+    def __init__(
+        self, archive: Archive, facts: Facts, plan: Plan, sysroot: Sysroot, patchelf: Patchelf | None, form: Form
+    ) -> None:
+        """Take what the members come from; without a patchelf no patch of the plan may have edits."""
+        self._archive = archive
+        self._facts = facts
+        self._plan = plan
+        self._sysroot = sysroot
+        self._patchelf = patchelf
+        self._form = form
+        self._patches = {patch.member: patch for patch in plan.patches}
+        self._grafts = {graft.member: graft for graft in plan.grafts}
+        self._moved = {move.moved: move.member for move in plan.moves}
+        self._launchers = {move.member: move.moved for move in plan.moves}
+        self._metadata = f"{facts.wheel.dist_info}/WHEEL"
+        self._date = form.date or archive.members[facts.wheel.record_name].date
+
+        self.edited: dict[str, Elf] = {}
+        """SHA-256 in hex → facts of every ELF file that was edited so far."""
+
+    def entries(self, run: Run) -> Iterator[Member | Fresh]:
+        """Yield the package's members in their order, what is added, and dist-info with RECORD at the very end."""
+        wheel = self._facts.wheel
+        rows: dict[str, Row] = {}
+        kept: list[str] = []
+        for entry in run(self._make, self._names()):
+            if isinstance(entry, Member):
+                kept.append(entry.name)
+                yield entry
+            else:
+                rows[entry.row.path] = entry.row
+                if entry.elf is not None:
+                    self.edited[entry.sha256] = entry.elf
+                yield entry.fresh
+        unlisted = [name for name in self._facts.unlisted if name not in rows]
+        rows |= {name: record_row(name, self._archive.read(name)) for name in unlisted}
+        record = new_record(wheel, kept, rows).encode()
+        yield self._finish(_Content(wheel.record_name, record, self._mode(wheel.record_name), self._date)).fresh
+
+    def _names(self) -> Iterator[str]:
+        wheel = self._facts.wheel
+        dropped = {wheel.record_name, *wheel.signatures}
+        names = [name for name in self._archive.members if name not in dropped]
+        yield from (name for name in names if not name.startswith(f"{wheel.dist_info}/"))
+        yield from sorted([*self._grafts, *self._moved])
+        yield from (name for name in names if name.startswith(f"{wheel.dist_info}/"))
+
+    def _make(self, name: str) -> Member | Made:
+        """Return a member of the new wheel by its name: the old one, or one made now. Runs in any thread."""
+        if name in self._patches or name in self._grafts or name in self._moved:
+            return self._edited(name)
+        if name in self._launchers:
+            return self._finish(self._launcher(name))
+        if name == self._metadata and self._plan.wheel != self._plan.result:
+            text = retagged_metadata(self._facts.wheel.metadata, self._plan.result)
+            return self._finish(_Content(name, text.encode(), self._mode(name), self._member_date(name)))
+        member = self._archive.members[name]
+        return member if self._form.date is None else replace(member, date=self._form.date)
+
+    def _member_date(self, name: str) -> Date:
+        return self._form.date or self._archive.members[name].date
+
+    def _mode(self, name: str) -> int:
+        return self._archive.members[name].mode or _FILE
+
+    def _finish(self, new: _Content, elf: Elf | None = None) -> Made:
+        fresh = make_fresh(new.name, new.content, mode=new.mode, date=new.date, level=self._form.level)
+        row = record_row(new.name, new.content)
+        return Made(fresh, row, elf, sha256_of(row) if elf is not None else "")
+
+    def _edited(self, name: str) -> Made:
+        patch, graft = self._patches.get(name), self._grafts.get(name)
+        if graft is not None:
+            content, mode, date = self._sysroot.content(graft.source), _PROGRAM, self._date
+            elf = self._plan.resolution.elfs[graft.source]
+        else:
+            old = self._moved.get(name, name)
+            content, date = self._archive.read(old), self._member_date(old)
+            mode = _PROGRAM if name in self._moved else self._mode(old)
+            elf = self._facts.elfs[old]
+        if patch is not None and patch.changes:
+            content, elf = self._patch(patch, elf, content)
+        return self._finish(_Content(name, content, mode, date), elf)
+
+    def _patch(self, patch: Patch, before: Elf, source: bytes) -> tuple[bytes, Elf]:
+        architecture = self._plan.architecture
+        page_size = architecture.max_page if architecture is not None else 0x1000
+        editor = str(self._patchelf) if patch.edits else "relr lowering"
+        content = source
+        try:
+            if patch.edits and self._patchelf is not None:
+                content = mend_notes(source, self._patchelf.edit(source, patch, page_size=page_size))
+            if patch.lower_relr:
+                content = lower_relr(content)
+        except ElfError as error:
+            raise PatchError(f"{patch.member}: {editor} left a broken file: {error}") from error
+        return content, prove(before, source, content, patch, page_size=page_size, editor=editor)
+
+    def _launcher(self, name: str) -> _Content:
+        place: PurePosixPath = install_path(self._facts.wheel.data, self._launchers[name]).relative_to(MOUNT)
+        text = _LAUNCHER.format(distribution=self._facts.wheel.name.distribution, program=str(place))
+        return _Content(name, text.encode(), self._mode(name), self._member_date(name))

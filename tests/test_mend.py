@@ -1,0 +1,72 @@
+"""Notes that patchelf moved: described as those of the source are, whatever it left."""
+
+from __future__ import annotations
+
+import pytest
+
+from builders import ARCHITECTURES, TESTDATA
+from musl_repair.elf import read_elf
+from musl_repair.elfimage import PT_NOTE, SHT_NOTE, read_image
+from musl_repair.errors import ElfError
+from musl_repair.mend import mend_notes
+from musl_repair.segment import Sections
+
+
+def note_section(data: bytes) -> tuple[int, Sections]:
+    """Return the index of the build-id's section, and all sections of a copy."""
+    sections = Sections(read_image(data), bytearray(data))
+    return next(i for i, section in enumerate(sections.all) if section.type == SHT_NOTE), sections
+
+
+def moved(source: bytes, *, segments: bool) -> bytes:
+    """Return the file with its note at the end, aligned to 8, the old place overwritten; maybe segments follow."""
+    end = -(-len(source) // 8) * 8
+    index, before = note_section(source)
+    old = before.all[index]
+    data = bytearray(source.ljust(end, b"\0") + source[old.offset : old.offset + old.size])
+    data[old.offset : old.offset + old.size] = b"X" * old.size
+    image = read_image(source)
+    Sections(image, data).replace(index, old._replace(offset=end, vaddr=0x40000 + end, align=8))
+    for number, segment in enumerate(image.segments):
+        if segments and segment.type == PT_NOTE:
+            start = image.header.phoff + number * image.layout.phdr.size
+            new = segment._replace(offset=end, vaddr=0x40000 + end, paddr=0x40000 + end)
+            data[start : start + image.layout.phdr.size] = image.layout.pack_segment(new)
+    return bytes(data)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("segments", [True, False], ids=["segments followed", "segments stayed"])
+def test_moved_note_gets_its_alignment_and_its_segment(architecture: str, segments: bool) -> None:
+    source = (TESTDATA / architecture / "libmid.so.2").read_bytes()
+    edited = moved(source, segments=segments)
+    mended = mend_notes(source, edited)
+    assert read_elf(source).build_id
+    assert read_elf(mended) == read_elf(source)
+    index, sections = note_section(mended)
+    section = sections.all[index]
+    assert section.align == 4
+    notes = [segment for segment in read_image(mended).segments if segment.type == PT_NOTE]
+    assert [(note.offset, note.vaddr, note.align) for note in notes] == [(section.offset, section.vaddr, 4)]
+    assert mend_notes(source, mended) == mended
+
+
+@pytest.mark.parametrize("name", ["libleaf.so.1", "_ext.so", "tool", "tool-fixed"])
+def test_file_with_sound_notes_stays_as_it_is(name: str) -> None:
+    source = (TESTDATA / "x86_64" / name).read_bytes()
+    assert mend_notes(source, source) == source
+
+
+def test_file_without_section_headers_stays_as_it_is() -> None:
+    source = (TESTDATA / "x86_64" / "libmid.so.2").read_bytes()
+    image = read_image(source)
+    data = bytearray(source)
+    image.layout.ehdr.pack_into(data, 16, *image.header._replace(shoff=0, shnum=0, shstrndx=0))
+    assert mend_notes(source, bytes(data)) == bytes(data)
+    assert mend_notes(bytes(data), bytes(data)) == bytes(data)
+
+
+def test_file_that_is_no_longer_elf_is_an_error() -> None:
+    source = (TESTDATA / "x86_64" / "libmid.so.2").read_bytes()
+    with pytest.raises(ElfError):
+        mend_notes(source, b"")
