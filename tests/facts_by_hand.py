@@ -21,6 +21,8 @@ from musl_repair.wheel import Wheel, parse_name, retagged_metadata
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from hypothesis.vendor.pretty import RepresentationPrinter
+
     from musl_repair.findings import Finding
     from musl_repair.plan import Plan
 
@@ -94,7 +96,7 @@ def digest(answer: Elf) -> str:
     return hashlib.sha256(repr(values).encode()).hexdigest()
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class System:
     """A system that is a dict; links are symbolic ones, of files or folders, with absolute targets."""
 
@@ -103,10 +105,10 @@ class System:
     packages: Mapping[PurePosixPath, Package] = field(default_factory=dict)
     path: tuple[PurePosixPath, ...] = DEFAULT_PATH
 
-    def __repr__(self) -> str:
-        """Show what a failing test is about: who needs whom. musl itself exports too much to be read."""
+    def _repr_pretty_(self, printer: RepresentationPrinter, cycle: bool) -> None:  # noqa: FBT001, ARG002 - hypothesis'
+        """Show what a failing law is about: who needs whom. musl itself exports too much to be read."""
         needs = {str(path): answer.needed for path, answer in self.files.items() if isinstance(answer, Elf)}
-        return f"System({needs}, links={self.links})"
+        printer.text(f"System({needs}, links={self.links})")
 
     def read(self, path: PurePosixPath) -> Elf | Unusable | None:
         return self.files.get(self.real(path))

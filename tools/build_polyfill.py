@@ -31,7 +31,7 @@ POLYFILL = Path(__file__).resolve().parents[1] / "src" / "musl_repair" / "polyfi
 ZIG = "0.17.1"  # the one in pyproject.toml; another makes other bytes
 
 CFLAGS = (
-    *("-std=c11", "-Os", "-g0", "-fPIC", "-fvisibility=hidden", "-fno-plt"),
+    *("-std=c11", "-Os", "-g0", "-fPIC", "-fvisibility=hidden"),
     *("-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror"),
     *("-fno-sanitize=all", "-fno-stack-protector", "-fno-unwind-tables", "-fno-asynchronous-unwind-tables"),
     # So that a loop is not made a call of a function that it stands for.
@@ -58,10 +58,12 @@ class Arch:
     hash_style: str = "both"
 
 
+NO_PLT = ("-fno-plt",)  # smaller; other compilers have no such option, or no use for it
+
 ARCHES = (
-    Arch("x86_64", "x86_64-linux-musl", "elf_x86_64"),
+    Arch("x86_64", "x86_64-linux-musl", "elf_x86_64", cflags=NO_PLT),
     Arch("i686", "x86-linux-musl", "elf_i386", cflags=("-mcpu=i686",)),
-    Arch("aarch64", "aarch64-linux-musl", "aarch64linux", 0x10000),
+    Arch("aarch64", "aarch64-linux-musl", "aarch64linux", 0x10000, NO_PLT),
     Arch("armv7l", "arm-linux-musleabihf", "armelf_linux_eabi", cflags=("-mcpu=generic+v7a",)),
     Arch("ppc64le", "powerpc64le-linux-musl", "elf64lppc", 0x10000),
     # On s390x DT_HASH is made of 64-bit words (musl: arch/s390x/bits/link.h), which lld does not know.

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from musl_repair.resolve import is_program, roots
+from musl_repair.graph import is_program
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import PurePosixPath
 
     from musl_repair.elf import Elf
-    from musl_repair.resolve import Resolution
+    from musl_repair.graph import Resolution
 
 
 class Unbound(NamedTuple):
@@ -36,10 +36,11 @@ def unbound_symbols(resolution: Resolution) -> tuple[Unbound, ...]:
     """Return every strong symbol of every file that, on some way of loading it, no loaded library defines; sorted."""
     broken = {need.needed_by for need in resolution.missing} | {path for path, _ in resolution.excluded}
     elfs = resolution.elfs
-    closures = {path: resolution.closure(path) for path in elfs}
-    own = {path: _own_unbound(path, elfs, closures[path]) for path in elfs}
+    closures = resolution.closures
+    # Not in the file itself: of its imports it offers only what a copy relocation looks for elsewhere.
+    own = {path: _own_unbound(path, elfs, closures[path] - {path}) for path in elfs}
     found: dict[tuple[PurePosixPath, bool], set[str]] = {}
-    for root in roots(resolution):
+    for root in resolution.roots:
         loaded = closures[root]
         certain = broken.isdisjoint(loaded)
         for path in loaded & elfs.keys():
@@ -54,7 +55,7 @@ def unbound_symbols(resolution: Resolution) -> tuple[Unbound, ...]:
 def _own_unbound(
     path: PurePosixPath, elfs: Mapping[PurePosixPath, Elf], closure: Iterable[PurePosixPath]
 ) -> frozenset[str]:
-    """Return the strong symbols that a file and its own needs do not define."""
+    """Return the strong symbols that a file looks for and its own needs do not define."""
     names = frozenset(symbol.name for symbol in elfs[path].imports if not symbol.weak)
     return names.difference(*(names & elfs[other].exports for other in closure if other in elfs))
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from musl_repair.abi import Feature, feature_since
-from musl_repair.binding import unbound_symbols
+from musl_repair.binding import Unbound, unbound_symbols
 from musl_repair.elfimage import ET_DYN, ET_EXEC
 from musl_repair.filechecks import common_architecture, judge_files, judge_rpaths, judge_targets
 from musl_repair.findings import Finding, finding
 from musl_repair.requirement import Reason, feature_reasons, ordered, symbol_reasons
-from musl_repair.resolve import Resolution, Search, resolve
+from musl_repair.resolve import Search, resolve
 from musl_repair.sysroot import DEFAULT_PATH
 from musl_repair.tagging import judge_tag, musl_tags, promises
 from musl_repair.wheelchecks import (
@@ -32,12 +32,13 @@ from musl_repair.wheelchecks import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from pathlib import PurePosixPath
 
     from musl_repair.elf import Elf
     from musl_repair.facts import Facts
     from musl_repair.findings import Severity
+    from musl_repair.graph import Resolution
     from musl_repair.policy import Architecture
     from musl_repair.wheel import WheelName
 
@@ -83,17 +84,18 @@ def judge_input(facts: Facts, elfs: Mapping[str, Elf], architecture: Architectur
 
 def reasons_for(
     resolution: Resolution,
+    unbound: Iterable[Unbound],
     names: Mapping[PurePosixPath, str],
     architecture: Architecture,
     mended: Collection[Feature] = (),
 ) -> tuple[Reason, ...]:
     """Return why the files of a resolution need the musl that they need; mended is what a repair replaces."""
     shown = {path: names.get(path, str(path)) for path in resolution.elfs}
-    unbound = ((shown[symbol.path], symbol.name) for symbol in unbound_symbols(resolution))
+    symbols = ((shown[symbol.path], symbol.name) for symbol in unbound)
     elfs = {shown[path]: elf for path, elf in resolution.elfs.items()}
     return ordered(
         [
-            *symbol_reasons(unbound, architecture.name),
+            *symbol_reasons(symbols, architecture.name),
             *feature_reasons(elfs, architecture.name, mended=mended),
         ]
     )
@@ -101,6 +103,7 @@ def reasons_for(
 
 def judge_resolution(
     resolution: Resolution,
+    unbound: Iterable[Unbound],
     names: Mapping[PurePosixPath, str],
     architecture: Architecture,
 ) -> Iterator[Finding]:
@@ -111,7 +114,7 @@ def judge_resolution(
 
     yield from judge_missing(resolution.missing, shown)
     yield from judge_excluded(resolution, shown)
-    yield from judge_symbols(unbound_symbols(resolution), resolution, shown, architecture)
+    yield from judge_symbols(unbound, resolution, shown, architecture)
     yield from judge_clashes(resolution, shown, architecture)
     yield from judge_reserved(resolution, names)
     yield from judge_files(resolution, names, architecture)
@@ -147,8 +150,9 @@ def judge_wheel(facts: Facts, leniency: Leniency | None = None) -> Judgement:
         resolution = resolve(
             facts.files(), None, architecture, Search(DEFAULT_PATH, excluded=leniency.excluded, may_repair=False)
         )
-        reasons = reasons_for(resolution, names, architecture)
-        found += judge_resolution(resolution, names, architecture)
+        unbound = unbound_symbols(resolution)
+        reasons = reasons_for(resolution, unbound, names, architecture)
+        found += judge_resolution(resolution, unbound, names, architecture)
         found += judge_rpaths(resolution, names)
         found += judge_relr(resolution, names, facts.wheel.name, architecture)
         # DT_RELR has a finding of its own, and it is worse than what the tag lacks a patch release for.

@@ -188,6 +188,7 @@ class _Repairing:
 
     def _one(self, wheel: Path, sysroot: Sysroot, options: Options, tools: Tools) -> bool:
         from musl_repair import report
+        from musl_repair.findings import is_failure
         from musl_repair.repair import Repaired, plan_wheel, repair_wheel
 
         try:
@@ -200,7 +201,7 @@ class _Repairing:
             say([report.error_text(error)])
             return False
         self._tell(repaired)
-        return True
+        return repaired.output is not None or not is_failure(repaired.plan.findings, strict=options.strict)
 
     def _tell(self, repaired: Repaired) -> None:
         from musl_repair import report

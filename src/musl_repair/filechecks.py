@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING, Final
 
 from musl_repair.abi import Feature, feature_since
 from musl_repair.findings import Finding, Severity, finding
+from musl_repair.graph import is_program
 from musl_repair.loader import expand_entry, is_mounted, is_valid_entry, rpath_entries
 from musl_repair.policy import Architecture, architecture_of, describe_target, is_glibc_linked
 from musl_repair.relocations import RELOCATIONS
-from musl_repair.resolve import is_libpython, is_program, roots, scheme_root
+from musl_repair.resolve import is_libpython, scheme_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import PurePosixPath
 
     from musl_repair.elf import Elf
-    from musl_repair.resolve import Resolution
+    from musl_repair.graph import Resolution
 
 _GNU_SUFFIX: Final = re.compile(r"\.(?:cpython|pypy)-?(\d)(\d+)\w*-[\w-]*-linux-gnu\w*\.so$")
 _ISA_NAMES: Final = {1: "x86-64-v2", 2: "x86-64-v3", 3: "x86-64-v4"}
@@ -74,8 +75,8 @@ def judge_files(
 
 def _loaded_by_dlopen(resolution: Resolution) -> frozenset[PurePosixPath]:
     """Return the files that are loaded when the process runs already: the closures of all roots but programs."""
-    tops = [path for path in roots(resolution) if not is_program(resolution.elfs[path])]
-    return frozenset(path for top in tops for path in resolution.closure(top))
+    tops = [path for path in resolution.roots if not is_program(resolution.elfs[path])]
+    return frozenset(path for top in tops for path in resolution.closures[top])
 
 
 def _judge_tls(name: str, elf: Elf) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from musl_repair.loader import is_reserved
 
@@ -45,14 +45,27 @@ class Graft:
         return self.member.rpartition("/")[2]
 
 
-def graft_name(filename: str, sha256: str, closure: Iterable[str], *, rpath: str, lowered: bool) -> str:
-    """Return the unique name of a graft.
+class Recipe(NamedTuple):
+    """All that decides a graft's bytes, but for the names of the grafts that it needs."""
 
-    filename is the real file's; sha256 its content's; closure are those of the libraries that are grafted with it.
-    rpath and lowered are how it is edited. A hash that the name carries already is replaced.
+    filename: str
+    """The real file's."""
+    sha256: str
+    """Of the real file's content, in hex."""
+    needs: tuple[tuple[str, str], ...]
+    """(needed name, name of the real file that answers it), sorted."""
+    rpath: str
+    lowered: bool
+
+
+def graft_name(graft: Recipe, closure: Iterable[Recipe]) -> str:
+    """Return the unique name of a graft. closure are those that come with it; their names are among its bytes.
+
+    A hash that the file's name carries already is replaced.
     """
-    recipe = [_RECIPE, sha256, sorted(set(closure)), rpath, lowered]
+    recipe = [_RECIPE, graft, sorted(set(closure))]
     digest = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:8]
+    filename = graft.filename
     stem, so, version = filename.partition(".so")
     name = f"{_HASHED.sub('', stem)}-{digest}{so}{version}"
     if is_reserved(name):

@@ -10,7 +10,7 @@ from musl_repair.errors import ElfError
 from musl_repair.filechecks import common_architecture
 from musl_repair.loader import Mounted, Need, Scope, World, load
 from musl_repair.policy import architecture_of, describe_target
-from musl_repair.resolve import Search, resolve, roots
+from musl_repair.resolve import Search, resolve
 from musl_repair.sysroot import DEFAULT_PATH
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def wheel_trees(facts: Facts) -> tuple[Tree, ...]:
     files = facts.files()
     resolution = resolve(files, None, architecture, Search(DEFAULT_PATH, may_repair=False))
     scope = Scope(architecture.loader, DEFAULT_PATH)
-    return tuple(_tree(root, Mounted(files), scope) for root in roots(resolution))
+    return tuple(_tree(root, Mounted(files), scope) for root in resolution.roots)
 
 
 def _tree(root: PurePosixPath, world: World, scope: Scope) -> Tree:

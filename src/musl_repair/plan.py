@@ -7,14 +7,16 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from musl_repair.abi import Feature, feature_since
+from musl_repair.binding import unbound_symbols
 from musl_repair.check import code_files, judge_input, judge_relr, judge_resolution, reasons_for
 from musl_repair.errors import WheelError
 from musl_repair.filechecks import common_architecture
 from musl_repair.findings import Finding, Severity, finding
-from musl_repair.grafts import Graft, graft_name
+from musl_repair.grafts import Graft, Recipe, graft_name
+from musl_repair.graph import Resolution
 from musl_repair.loader import World, is_mounted, is_reserved
 from musl_repair.patches import Patch, graft_patch, rpath_to, wheel_patch
-from musl_repair.resolve import Resolution, Search, is_excluded, is_libpython, resolve, scheme_root
+from musl_repair.resolve import Search, is_excluded, is_libpython, resolve, scheme_root
 from musl_repair.tagging import choose_platforms, judge_tag, promises, system_release
 from musl_repair.wheel import WheelName, install_path
 
@@ -212,7 +214,8 @@ def _decide(
     names = {path: arrangement.members.get(path, str(path)) for path in resolution.elfs}
     release = system_release(target, architecture)
     mended = {Feature.RUNPATH, Feature.RELR} if options.lower_relr else {Feature.RUNPATH}
-    reasons = reasons_for(resolution, names, architecture, mended)
+    unbound = unbound_symbols(resolution)
+    reasons = reasons_for(resolution, unbound, names, architecture, mended)
     result = choose_platforms(
         facts.wheel.name,
         architecture,
@@ -222,13 +225,14 @@ def _decide(
         vendors=bool(external),
     )
     lowers = options.lower_relr and _promises(result, Feature.RELR, architecture)
-    reasons = reasons_for(resolution, names, architecture, mended if lowers else {Feature.RUNPATH})
-    grafts = {path: _graft(path, facts, arrangement, resolution, target, external, lowers=lowers) for path in external}
+    reasons = reasons_for(resolution, unbound, names, architecture, mended if lowers else {Feature.RUNPATH})
+    recipes = {path: _recipe(path, facts, arrangement, resolution, target, lowers=lowers) for path in external}
+    grafts = {path: _graft(path, arrangement, resolution, target, recipes) for path in external}
     places = {path: install_path(facts.wheel.data, graft.member) for path, graft in grafts.items()}
     patches = _patches(arrangement, resolution, grafts, places, result, architecture, lowers=lowers)
     problems = (
         *_judge_system(target, architecture, release, needed=bool(external or resolution.missing)),
-        *judge_resolution(resolution, names, architecture),
+        *judge_resolution(resolution, unbound, names, architecture),
         *judge_tag(result, reasons, architecture.name),
         *(() if lowers else judge_relr(resolution, names, result, architecture, Severity.WARNING)),
         *_judge_places(facts, arrangement, resolution, grafts),
@@ -254,28 +258,36 @@ def _promises(result: WheelName, feature: Feature, architecture: Architecture) -
     return since is not None and promises(result, since)
 
 
-def _graft(
+def _recipe(
     path: PurePosixPath,
     facts: Facts,
     arrangement: _Arrangement,
     resolution: Resolution,
     target: Target,
-    external: tuple[PurePosixPath, ...],
     *,
     lowers: bool,
-) -> Graft:
-    digest = target.digest(path)
+) -> Recipe:
     place = install_path(facts.wheel.data, f"{arrangement.folder}/{path.name}")
-    targets = [place if at in external else at for at in resolution.edges[path].values()]
-    closure = [target.digest(at) for at in resolution.closure(path) if at in external]
-    name = graft_name(
-        path.name,
-        digest,
-        closure,
-        rpath=rpath_to(targets, place, ()),
+    edges = resolution.edges[path]
+    return Recipe(
+        filename=path.name,
+        sha256=target.digest(path),
+        needs=tuple(sorted((name, at.name) for name, at in edges.items())),
+        rpath=rpath_to([at if is_mounted(at) else place for at in edges.values()], place, ()),
         lowered=lowers and resolution.elfs[path].relr,
     )
-    return Graft(path, f"{arrangement.folder}/{name}", digest, target.size(path), target.owner(path))
+
+
+def _graft(
+    path: PurePosixPath,
+    arrangement: _Arrangement,
+    resolution: Resolution,
+    target: Target,
+    recipes: Mapping[PurePosixPath, Recipe],
+) -> Graft:
+    recipe = recipes[path]
+    name = graft_name(recipe, [recipes[at] for at in resolution.closures[path] if at in recipes])
+    return Graft(path, f"{arrangement.folder}/{name}", recipe.sha256, target.size(path), target.owner(path))
 
 
 def _patches(

@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from musl_repair.elf import Elf
+from musl_repair.graph import Resolution
 from musl_repair.loader import (
     Mounted,
     Need,
@@ -33,29 +34,6 @@ if TYPE_CHECKING:
     from musl_repair.sysroot import Unusable
 
 _LIBPYTHON: Final = "libpython*"
-
-
-@dataclass(frozen=True, slots=True)
-class Resolution:
-    """The needs of a wheel. Paths are loader paths; a graft's is the real file's."""
-
-    edges: Mapping[PurePosixPath, Mapping[str, PurePosixPath]]
-    """File → needed name → file that answers it, for the wheel's files and all that they pull in from the system."""
-    missing: tuple[Need, ...]
-    """Needs that nothing answers, sorted by name and file."""
-    elfs: Mapping[PurePosixPath, Elf]
-    """The facts of every file in edges."""
-    excluded: tuple[tuple[PurePosixPath, str], ...] = ()
-    """(file, needed name) of what the user excluded; sorted."""
-
-    def closure(self, path: PurePosixPath) -> frozenset[PurePosixPath]:
-        """Return all files that come with a file, itself among them."""
-        found, queue = {path}, [path]
-        for at in queue:
-            new = set(self.edges.get(at, {}).values()) - found
-            found |= new
-            queue.extend(new)
-        return frozenset(found)
 
 
 def is_libpython(name: str) -> bool:
@@ -155,8 +133,7 @@ def resolve(
             elif need.missing:
                 failed.setdefault(path, []).append(replace(need, needed_by=needed_by))
     facts = {path: answer for path in edges if isinstance(answer := mounted.read(path), Elf)}
-    found = Resolution(edges, (), facts)
-    first = frozenset(failed) if search.may_repair else frozenset(roots(found))
+    first = frozenset(failed) if search.may_repair else frozenset(Resolution(edges, (), facts).roots)
     missing = [
         need
         for path, needs in failed.items()
@@ -167,7 +144,7 @@ def resolve(
     excluded = sorted(
         (path, name) for path, elf in facts.items() for name in elf.needed if is_excluded(name, search.excluded)
     )
-    return replace(found, missing=_each_once(missing), excluded=tuple(excluded))
+    return Resolution(edges, _each_once(missing), facts, tuple(excluded))
 
 
 def _each_once(needs: Iterable[Need]) -> tuple[Need, ...]:
@@ -176,32 +153,6 @@ def _each_once(needs: Iterable[Need]) -> tuple[Need, ...]:
     for need in needs:
         found.setdefault((need.name, need.needed_by), need)
     return tuple(need for _, need in sorted(found.items()))
-
-
-def is_program(elf: Elf) -> bool:
-    """Whether a file is started by the kernel, not loaded by dlopen."""
-    return elf.interpreter is not None
-
-
-def is_extension(elf: Elf) -> bool:
-    """Whether a file is an extension module of CPython."""
-    return any(name.startswith(("PyInit_", "PyInitU_")) for name in elf.exports)
-
-
-def roots(resolution: Resolution) -> tuple[PurePosixPath, ...]:
-    """Return the files that something other than a file of the wheel loads, sorted.
-
-    These are the programs, the extension modules, and all that no other file needs; of files that only need each
-    other in a ring, the first.
-    """
-    needed = {target for path, names in resolution.edges.items() for target in names.values() if target != path}
-    tops = [path for path, elf in resolution.elfs.items() if path not in needed or is_extension(elf) or is_program(elf)]
-    reached = {path for top in tops for path in resolution.closure(top)}
-    for path in sorted(resolution.elfs):
-        if path not in reached:
-            tops.append(path)
-            reached |= resolution.closure(path)
-    return tuple(sorted(tops))
 
 
 def _extended(elfs: Mapping[PurePosixPath, Elf], library_path: tuple[PurePosixPath, ...]) -> dict[PurePosixPath, str]:

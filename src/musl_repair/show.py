@@ -12,7 +12,6 @@ from rich.tree import Tree
 from musl_repair.findings import Severity
 from musl_repair.report import finding_lines
 from musl_repair.requirement import lowest_release, verdicts, where_it_runs
-from musl_repair.resolve import roots
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +31,7 @@ def print_plan(plan: Plan, facts: Facts, console: Console | None = None) -> None
     console.print(f"[bold]{escape(str(plan.wheel))}[/]")
     for line in _verdict(plan):
         console.print(escape(line))
-    for root in roots(plan.resolution):
+    for root in plan.resolution.roots:
         console.print(_tree(root, plan, facts))
     for severity in Severity:
         lines = finding_lines(found for found in plan.findings if found.severity is severity)

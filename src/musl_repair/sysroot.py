@@ -12,7 +12,7 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import BinaryIO, Final
 
 from musl_repair.elf import Elf, read_elf
 from musl_repair.elfimage import MAGIC
@@ -190,25 +190,28 @@ class Sysroot:
 
     def _read(self, place: Path) -> Elf | Unusable:
         try:
-            file = open(place, "rb", opener=_open_at_once)  # noqa: PTH123 - Path.open takes no opener
+            with open(place, "rb", opener=_open_at_once) as file:
+                return _read_file(file)
         except OSError as error:
             return Unusable(error.strerror or str(error))
-        with file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                return Unusable("not a regular file")
-            if file.read(4) != MAGIC:
-                return Unusable("not an ELF file")
-            file.seek(0)
-            try:
-                elf = read_elf(file.read())
-            except ElfError as error:
-                return Unusable(f"not a sound ELF file: {error}")
-        return elf if elf.loadable else Unusable("not a shared object")
 
 
 def _open_at_once(place: str, flags: int) -> int:
-    """Open a file without waiting, as a FIFO without a writer lets whoever opens it, and follow no link."""
+    """Open a file, but no link, without waiting, as opening a FIFO does for a writer."""
     return os.open(place, flags | os.O_NONBLOCK | os.O_NOFOLLOW)
+
+
+def _read_file(file: BinaryIO) -> Elf | Unusable:
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return Unusable("not a regular file")
+    if file.read(4) != MAGIC:
+        return Unusable("not an ELF file")
+    file.seek(0)
+    try:
+        elf = read_elf(file.read())
+    except ElfError as error:
+        return Unusable(f"not a sound ELF file: {error}")
+    return elf if elf.loadable else Unusable("not a shared object")
 
 
 def _read_apk(text: str) -> dict[str, Package]:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from musl_repair.binding import Unbound
     from musl_repair.elf import Elf
     from musl_repair.facts import Facts
+    from musl_repair.graph import Resolution
     from musl_repair.loader import Need
-    from musl_repair.resolve import Resolution
 
 _SPELLINGS: Final = {"armv7l": ("armv6l", "armv8l"), "i686": ("i386", "i486", "i586")}
 """Other machine names that wheels of an architecture are tagged with by the machine that builds them."""
@@ -72,7 +72,7 @@ def judge_purelib(facts: Facts, elfs: Mapping[str, Elf]) -> Iterator[Finding]:
 def judge_copies(facts: Facts) -> Iterator[Finding]:
     """Yield libraries that are in the wheel several times: of equal content, or of one build (equal build-id)."""
     groups: dict[str, list[str]] = {}
-    for name, elf in facts.elfs.items():
+    for name, elf in sorted(facts.elfs.items()):
         if elf.loadable:
             groups.setdefault(f"build-id {elf.build_id}" if elf.build_id else facts.readings[name].sha256, []).append(
                 name

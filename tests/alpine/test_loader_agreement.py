@@ -30,7 +30,7 @@ from musl_repair.lddtree import Tree, file_tree, wheel_trees
 from musl_repair.loader import Mounted
 from musl_repair.policy import ARCHITECTURES
 from musl_repair.reading import read_wheel_file
-from musl_repair.resolve import Resolution, is_program
+from musl_repair.graph import Resolution, is_program
 from musl_repair.sysroot import Sysroot
 from published import PINS, download
 

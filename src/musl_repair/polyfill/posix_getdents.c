@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
+#include <sys/types.h>
 
 EXPORT ssize_t posix_getdents(int file, void *buffer, size_t size, int flags)
 {

@@ -7,5 +7,5 @@
 
 EXPORT int tcgetwinsize(int file, struct winsize *size)
 {
-	return ioctl(file, TIOCGWINSZ, size);
+	return ioctl(file, (int)TIOCGWINSZ, size);
 }

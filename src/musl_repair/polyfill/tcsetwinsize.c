@@ -7,5 +7,5 @@
 
 EXPORT int tcsetwinsize(int file, const struct winsize *size)
 {
-	return ioctl(file, TIOCSWINSZ, size);
+	return ioctl(file, (int)TIOCSWINSZ, size);
 }

@@ -1,0 +1,74 @@
+"""Who needs whom: the needs of a wheel, resolved, and what follows from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import PurePosixPath
+
+    from musl_repair.elf import Elf
+    from musl_repair.loader import Need
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """The needs of a wheel. Paths are loader paths; that of a file behind links is the real file's."""
+
+    edges: Mapping[PurePosixPath, Mapping[str, PurePosixPath]]
+    """File → needed name → file that answers it, for the wheel's files and all that they pull in from the system."""
+    missing: tuple[Need, ...]
+    """Needs that nothing answers, sorted by name and file."""
+    elfs: Mapping[PurePosixPath, Elf]
+    """The facts of every file in edges."""
+    excluded: tuple[tuple[PurePosixPath, str], ...] = ()
+    """(file, needed name) of what the user excluded; sorted."""
+    closures: Mapping[PurePosixPath, frozenset[PurePosixPath]] = field(init=False, repr=False)
+    """File → all files that come with it, itself among them."""
+    roots: tuple[PurePosixPath, ...] = field(init=False, repr=False)
+    """The files that something other than a file of the wheel loads, sorted.
+
+    These are the programs, the extension modules, and all that no other file needs; of files that only need each
+    other in a ring, the first.
+    """
+
+    def __post_init__(self) -> None:
+        """Derive what follows from the edges, once."""
+        closures = {path: _closure(path, self.edges) for path in self.edges}
+        object.__setattr__(self, "closures", MappingProxyType(closures))
+        object.__setattr__(self, "roots", _roots(self))
+
+
+def _closure(
+    path: PurePosixPath, edges: Mapping[PurePosixPath, Mapping[str, PurePosixPath]]
+) -> frozenset[PurePosixPath]:
+    found, queue = {path}, [path]
+    for at in queue:
+        new = set(edges.get(at, {}).values()) - found
+        found |= new
+        queue.extend(new)
+    return frozenset(found)
+
+
+def _roots(resolution: Resolution) -> tuple[PurePosixPath, ...]:
+    needed = {target for path, names in resolution.edges.items() for target in names.values() if target != path}
+    tops = [path for path, elf in resolution.elfs.items() if path not in needed or is_program(elf) or is_extension(elf)]
+    reached = {path for top in tops for path in resolution.closures[top]}
+    for path in sorted(resolution.elfs):
+        if path not in reached:
+            tops.append(path)
+            reached |= resolution.closures[path]
+    return tuple(sorted(tops))
+
+
+def is_program(elf: Elf) -> bool:
+    """Whether a file is started by the kernel, not loaded by dlopen."""
+    return elf.interpreter is not None
+
+
+def is_extension(elf: Elf) -> bool:
+    """Whether a file is an extension module of CPython."""
+    return any(name.startswith(("PyInit_", "PyInitU_")) for name in elf.exports)
