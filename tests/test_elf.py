@@ -290,6 +290,15 @@ def test_a_relocation_that_readelf_calls_tpoff_is_initial_exec(
     assert read_elf(path.read_bytes()).initial_exec == ("", "variable")
 
 
+def test_a_copied_symbol_is_an_import_though_the_file_defines_it(tmp_path: Path, readelf: Readelf) -> None:
+    """Musl looks a copy's source up in all files but this one (ldso/dynlink.c, do_relocs: head->next)."""
+    path = tmp_path / "program"
+    symbols = (Symbol("copied", type=1), Symbol("own", type=1))
+    path.write_bytes(ElfFile(type=2, symbols=symbols, relocations=((1, 5), (2, 6))).build())
+    assert lines_with(readelf("-r", path), r"R_X86_64_COPY +[0-9a-f]+ (\w+)") == ["copied"]
+    assert read_elf(path.read_bytes()).imports == (Import("copied", weak=False),)
+
+
 @pytest.mark.parametrize(("bits", "words"), [(1, "baseline"), (2, "v2"), (4, "v3"), (8, "v4")])
 def test_the_isa_note_says_what_readelf_says(bits: int, words: str, tmp_path: Path, readelf: Readelf) -> None:
     path = tmp_path / "libisa.so"

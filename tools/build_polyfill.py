@@ -87,10 +87,9 @@ class Toolchain:
 
     def compile(self, source: Path) -> Path:
         """Compile one C or assembler file."""
-        target = ("-target", self.arch.triple, *self.arch.cflags)
         output = self.work / f"{source.name}.o"
-        flags = CFLAGS if source.suffix == ".c" else ()
-        self.run("cc", *target, *flags, "-c", source, "-o", output)
+        flags = (*self.arch.cflags, *CFLAGS) if source.suffix == ".c" else ()
+        self.run("cc", "-target", self.arch.triple, *flags, "-c", source, "-o", output)
         return output
 
     def link(self, output: Path, *arguments: str | Path) -> Path:

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 MOUNT: Final = PurePosixPath("/<wheel>")
 """Where the loader finds the wheel: the folder that it is installed into (site-packages)."""
 
-_WEAK_HASHES: Final = frozenset({"md5", "sha1"})
 _SIGNATURES: Final = ("RECORD.jws", "RECORD.p7s")
 _HASHES: Final = frozenset(hashlib.algorithms_guaranteed - {"md5", "sha1", "shake_128", "shake_256"})
 """What every Python has, without the weak ones and those of no fixed length."""
