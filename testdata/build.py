@@ -16,7 +16,8 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -97,12 +98,12 @@ class Toolchain:
         command = (sys.executable, "-m", "ziglang", *map(str, arguments))
         subprocess.run(command, check=True, cwd=self.work, env={**os.environ, **cache})
 
-    def compile(self, name: str) -> Path:
+    def compile(self, name: str, *flags: str) -> Path:
         target = ("-target", self.arch.triple, *self.arch.cflags)
-        # The stub declares malloc and the like with types that are not theirs.
-        special = ("-ffreestanding", "-fno-builtin") if name == "libc" else ()
-        output = self.work / f"{name}.o"
-        self.run("cc", *target, *CFLAGS, *special, "-c", SOURCES / f"{name}.c", "-o", output)
+        # The stub, and the cases, declare malloc and the like with types that are not theirs.
+        special = ("-ffreestanding", "-fno-builtin") if name == "libc" or name.startswith("cases/") else ()
+        output = self.work / f"{name.replace('/', '-')}{''.join(flags)}.o"
+        self.run("cc", *target, *CFLAGS, *special, *flags, "-c", SOURCES / f"{name}.c", "-o", output)
         return output
 
     def link(self, output: Path, *arguments: str | Path) -> Path:
@@ -236,8 +237,140 @@ def build_wheel(tools: Toolchain, path: Path, sysroot: Path) -> None:
         f"{DIST_INFO}/METADATA": METADATA.encode(),
         f"{DIST_INFO}/WHEEL": WHEEL.format(arch=tools.arch.tag).encode(),
     }
-    members[f"{DIST_INFO}/RECORD"] = record(members)
+    members[f"{DIST_INFO}/RECORD"] = record(members, DIST_INFO)
     write_wheel(path, members)
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What the cases of one architecture are made with."""
+
+    tools: Toolchain
+    libc: Path
+
+    def extension(self, source: str, *arguments: str | Path, calls: str = "") -> bytes:
+        """Make an extension module from cases/<source>.c; what it needs besides libc is among the arguments."""
+        flags = (f"-DCALLS={calls}",) if calls else ()
+        output = self.tools.work / "case" / "_ext.so"
+        compiled = self.tools.compile(f"cases/{source}", *flags)
+        return self.tools.link(output, "-shared", "--hash-style=gnu", *arguments, compiled, self.libc).read_bytes()
+
+    def library(self, name: str, defines: str, *arguments: str | Path) -> Path:
+        """Make a library that defines one function."""
+        compiled = self.tools.compile("cases/define", f"-DDEFINES={defines}")
+        return self.tools.library(self.tools.work / "case" / name, name, "--hash-style=gnu", *arguments, compiled)
+
+
+EXTENSION = "_ext.cpython-312-x86_64-linux-musl.so"
+ARM_EXTENSION = "_ext.cpython-312-aarch64-linux-musl.so"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A wheel with one thing that is wrong, and nothing else; files are archive names."""
+
+    name: str
+    files: dict[str, bytes]
+    platform: str = "musllinux_1_2_x86_64"
+    inside: str = ""
+    """The platform that WHEEL names, if that is another one."""
+    pure: bool = False
+
+    def write(self, folder: Path) -> None:
+        dist_info, tag = f"{self.name}-1.0.dist-info", f"cp312-cp312-{self.inside or self.platform}"
+        metadata = f"Metadata-Version: 2.1\nName: {self.name}\nVersion: 1.0\n"
+        purelib = "true" if self.pure else "false"
+        wheel = f"Wheel-Version: 1.0\nGenerator: testdata/build.py\nRoot-Is-Purelib: {purelib}\nTag: {tag}\n"
+        info = {f"{dist_info}/METADATA": metadata.encode(), f"{dist_info}/WHEEL": wheel.encode()}
+        promised = {f"{self.name}/__init__.py": b"", **self.files, **info}
+        # The file is the same in all cases; only the wheel whose RECORD is to lie has another.
+        actual = {**promised, f"{self.name}/__init__.py": b"lie = 1\n"} if self.name == "record" else promised
+        members = {**actual, f"{dist_info}/RECORD": record(promised, dist_info)}
+        write_wheel(folder / f"{self.name}-1.0-cp312-cp312-{self.platform}.whl", members)
+
+
+def build_cases(folder: Path, x86: Bench, arm: Bench) -> None:
+    """Build a wheel for each thing that musl-repair finds wrong, and some with which nothing is."""
+    for case in (*call_cases(x86, arm), *file_cases(x86, arm), *library_cases(x86), *wheel_cases(x86, arm)):
+        case.write(folder)
+
+
+def call_cases(x86: Bench, arm: Bench) -> tuple[Case, ...]:
+    """Make the wheels that differ in the function that their extension module calls."""
+
+    def calls(name: str, function: str, platform: str = "musllinux_1_2_x86_64") -> Case:
+        return Case(name, {f"{name}/{EXTENSION}": x86.extension("call", calls=function)}, platform)
+
+    atomics = arm.extension("call", "-z", "max-page-size=65536", calls="__getauxval")
+    return (
+        calls("clean", "strlen"),
+        Case("weak", {f"weak/{EXTENSION}": x86.extension("weak")}),
+        calls("undefined", "nobody_has_this"),
+        calls("fortify", "__memcpy_chk"),
+        calls("reallocarray", "reallocarray"),
+        calls("reallocarray_low", "reallocarray", "musllinux_1_1_x86_64"),
+        calls("statx", "statx"),
+        calls("fallocate", "posix_fallocate64"),
+        Case("atomics", {f"atomics/{ARM_EXTENSION}": atomics}, "musllinux_1_2_aarch64"),
+    )
+
+
+def file_cases(x86: Bench, arm: Bench) -> tuple[Case, ...]:
+    """Make the wheels with an extension module that musl, or the machine, does not take."""
+    small = arm.extension("call", "-z", "max-page-size=4096", calls="strlen")
+    plain = x86.extension("call", calls="strlen")
+    return (
+        Case("tls", {f"tls/{EXTENSION}": x86.extension("tls")}),
+        Case("ifunc", {f"ifunc/{EXTENSION}": x86.extension("ifunc")}),
+        Case("size", {f"size/{EXTENSION}": x86.extension("size")}),
+        Case("isa", {f"isa/{EXTENSION}": x86.extension("isa")}),
+        Case("stack", {f"stack/{EXTENSION}": x86.extension("call", "-z", "execstack", calls="strlen")}),
+        Case("pages", {f"pages/{ARM_EXTENSION}": small}, "musllinux_1_2_aarch64"),
+        Case("suffix", {f"suffix/{EXTENSION.replace('musl', 'gnu')}": plain}),
+    )
+
+
+def library_cases(x86: Bench) -> tuple[Case, ...]:
+    """Make the wheels whose extension module needs a library."""
+
+    def needs(name: str, library: Path, function: str, *places: str, rpath: str = "", call: str = "") -> Case:
+        rpaths = ("-rpath", rpath or f"$ORIGIN/../{name}.libs")
+        extension = x86.extension("call", *rpaths, library, calls=call or function)
+        return Case(name, {f"{name}/{EXTENSION}": extension, **dict.fromkeys(places, library.read_bytes())})
+
+    extra = x86.library("libextra.so.1", "extra")
+    twice = needs("twice", extra, "extra", "twice.libs/libextra.so.1", "twice/libextra.so.1")
+    beside = x86.extension("call", "-rpath", "$ORIGIN", extra, calls="extra")
+    glibc = x86.library("libc.so.6", "getenv", "--version-script", SOURCES / "cases/glibc.map")
+    python = x86.library("libpython3.12.so.1.0", "Py_Initialize")
+    onlyrelr = x86.tools.compile("onlyrelr")
+    relr = x86.tools.work / "case" / "libonlyrelr.so.1"
+    x86.tools.library(relr, "libonlyrelr.so.1", "--hash-style=gnu", *RELR, onlyrelr, x86.libc)
+    return (
+        needs("grafted", extra, "extra", "grafted.libs/libextra.so.1"),
+        needs("missing", extra, "extra"),
+        needs("token", extra, "extra", "token.libs/libextra.so.1", rpath="$ORIGIN/../token.libs:/usr/$LIB"),
+        needs("outside", extra, "extra", "outside.libs/libextra.so.1", rpath="$ORIGIN/../outside.libs:/opt/lib"),
+        replace(twice, files={**twice.files, "twice/_two.cpython-312-x86_64-linux-musl.so": beside}),
+        needs("clash", x86.library("libcrypt.so.2", "crypt"), "crypt", "clash.libs/libcrypt.so.2"),
+        needs("reserved", x86.library("libutil.so.9", "util"), "util", "reserved.libs/libutil.so.9"),
+        needs("relr", relr, "onlyrelr_sum", "relr.libs/libonlyrelr.so.1"),
+        needs("glibc", glibc, "getenv", rpath="$ORIGIN"),
+        needs("libpython", python, "Py_Initialize", rpath="$ORIGIN"),
+    )
+
+
+def wheel_cases(x86: Bench, arm: Bench) -> tuple[Case, ...]:
+    """Make the wheels whose files are sound."""
+    plain, other = x86.extension("call", calls="strlen"), arm.extension("call", calls="strlen")
+    return (
+        Case("purelib", {f"purelib/{EXTENSION}": plain}, pure=True),
+        Case("purelib_data", {f"purelib_data-1.0.data/purelib/purelib_data/{EXTENSION}": plain}),
+        Case("machine", {f"machine/{EXTENSION}": plain, f"machine/{ARM_EXTENSION}": other}),
+        Case("tag", {f"tag/{EXTENSION}": plain}, "musllinux_1_2_aarch64"),
+        Case("expansion", {f"expansion/{EXTENSION}": plain}, inside="linux_x86_64"),
+        Case("record", {f"record/{EXTENSION}": plain}),
+    )
 
 
 METADATA = """\
@@ -260,12 +393,12 @@ Tag: cp310-abi3-linux_{arch}
 """
 
 
-def record(members: dict[str, bytes]) -> bytes:
+def record(members: dict[str, bytes], dist_info: str) -> bytes:
     rows = []
     for name, content in members.items():
         digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
         rows.append(f"{name},sha256={digest},{len(content)}\n")
-    return "".join([*rows, f"{DIST_INFO}/RECORD,,\n"]).encode()
+    return "".join([*rows, f"{dist_info}/RECORD,,\n"]).encode()
 
 
 def write_wheel(path: Path, members: dict[str, bytes]) -> None:
@@ -286,13 +419,16 @@ def write(path: Path, text: str) -> None:
 
 def build(root: Path) -> None:
     """Build everything below `root`, an empty folder."""
-    for arch in ARCHES:
-        sysroot = root / "sysroots" / arch.tag
-        with tempfile.TemporaryDirectory() as work:
-            tools = Toolchain(arch, Path(work))
+    with ExitStack() as stack:
+        benches = {}
+        for arch in ARCHES:
+            sysroot = root / "sysroots" / arch.tag
+            tools = Toolchain(arch, Path(stack.enter_context(tempfile.TemporaryDirectory())))
             build_sysroot(tools, sysroot)
             build_libraries(tools, root / arch.tag, sysroot)
             build_wheel(tools, root / "wheels" / f"demo-1.0-cp310-abi3-linux_{arch.tag}.whl", sysroot)
+            benches[arch.tag] = Bench(tools, sysroot / "lib" / arch.loader)
+        build_cases(root / "cases", benches["x86_64"], benches["aarch64"])
 
 
 def built_files(root: Path) -> list[Path]:
@@ -312,9 +448,7 @@ def same(built: Path, committed: Path) -> bool:
     """Compare two files, or two links by their targets."""
     if built.is_symlink() or committed.is_symlink():
         return built.is_symlink() and committed.is_symlink() and built.readlink() == committed.readlink()
-    if not committed.is_file() or bool(built.stat().st_mode & 0o100) != bool(
-        committed.stat().st_mode & 0o100
-    ):
+    if not committed.is_file() or bool(built.stat().st_mode & 0o100) != bool(committed.stat().st_mode & 0o100):
         return False
     if built.read_bytes() == committed.read_bytes():
         return True

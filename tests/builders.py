@@ -102,14 +102,14 @@ class Entry:
         """Return the name as the central directory has it."""
         return self.name.encode() if isinstance(self.name, str) else self.name
 
-    def data(self) -> bytes:
-        """Return what stands between the headers."""
+    def data(self, flush: int = zlib.Z_FINISH) -> bytes:
+        """Return what stands between the headers; another flush leaves the deflate stream without end."""
         if self.stored is not None:
             return self.stored
         if self.method != 8:
             return self.content
         compressor = zlib.compressobj(9, zlib.DEFLATED, -15)
-        return compressor.compress(self.content) + compressor.flush()
+        return compressor.compress(self.content) + compressor.flush(flush)
 
     def headers(self, offset: int) -> tuple[bytes, bytes]:
         """Return the local header with its name, and the record of the central directory."""

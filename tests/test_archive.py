@@ -324,6 +324,7 @@ REFUSED_WHEN_READ: Final[Mapping[str, tuple[Entry, str]]] = {
     "more bytes than promised": (Entry("bad", size=6), "corrupt"),
     "data that inflate to much more than promised": (Entry("bad", bytes(10_000_000), size=10), "corrupt"),
     "data that are not deflated": (Entry("bad", stored=b"\xff" * 20), "corrupt"),
+    "data that are whole but have no end": (Entry("bad", stored=Entry("bad").data(flush=zlib.Z_SYNC_FLUSH)), "corrupt"),
     "data that stop": (Entry("bad", b"bad" * 400, stored=Entry("bad", b"bad" * 400).data()[:-3]), "corrupt"),
 }
 

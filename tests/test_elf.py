@@ -405,7 +405,17 @@ def test_a_larger_file_cut_off_is_refused(name: str) -> None:
 
 def loaded_tables(path: Path) -> Iterator[int]:
     """Yield the offsets of all bytes of headers, and of the dynamic section and what its entries point at."""
-    names = {".dynamic", ".dynsym", ".dynstr", ".hash", ".gnu.hash", ".note.gnu.build-id", ".rela.plt", ".rel.plt"}
+    names = {
+        ".interp",
+        ".dynamic",
+        ".dynsym",
+        ".dynstr",
+        ".hash",
+        ".gnu.hash",
+        ".note.gnu.build-id",
+        ".rela.plt",
+        ".rel.plt",
+    }
     with path.open("rb") as file:
         elf = ELFFile(file)
         yield from range(elf["e_phoff"] + elf["e_phnum"] * elf["e_phentsize"])
@@ -414,31 +424,31 @@ def loaded_tables(path: Path) -> Iterator[int]:
                 yield from range(section["sh_offset"], section["sh_offset"] + section["sh_size"])
 
 
-@pytest.mark.parametrize("arch", ["x86_64", "i686", "s390x"])
-def test_a_file_with_any_byte_changed_is_read_or_refused_soon(arch: str) -> None:
-    path = TESTDATA / arch / "_ext.so"
+@pytest.mark.parametrize("name", ["x86_64/_ext.so", "i686/tool", "s390x/tool"])
+def test_a_file_with_any_byte_changed_is_read_or_refused_soon(name: str) -> None:
+    path = TESTDATA / name
     data = path.read_bytes()
     slowest, refused = 0.0, 0
     for at in loaded_tables(path):
         for value in {0, 0x7F, 0xFF, data[at] ^ 1, data[at] ^ 0x80} - {data[at]}:
-            begin = time.perf_counter()
+            begin = time.process_time()
             refused += outcome(data[:at] + bytes([value]) + data[at + 1 :]) is None
-            slowest = max(slowest, time.perf_counter() - begin)
+            slowest = max(slowest, time.process_time() - begin)
     assert refused > 100
     assert slowest < 2
 
 
-@pytest.mark.parametrize("arch", ["x86_64", "i686", "s390x"])
-def test_a_file_with_any_word_changed_is_read_or_refused_soon(arch: str) -> None:
-    path = TESTDATA / arch / "_ext.so"
+@pytest.mark.parametrize("name", ["x86_64/_ext.so", "i686/tool", "s390x/tool"])
+def test_a_file_with_any_word_changed_is_read_or_refused_soon(name: str) -> None:
+    path = TESTDATA / name
     data = path.read_bytes()
     words = [bytes(4), b"\xff" * 4, b"\x7f" + b"\xff" * 3, b"\xff" * 3 + b"\x7f", b"\1\0\0\0", b"\0\0\0\1"]
     slowest, refused = 0.0, 0
     for at in {at - at % 4 for at in loaded_tables(path)}:
         for word in words:
-            begin = time.perf_counter()
+            begin = time.process_time()
             refused += outcome(data[:at] + word + data[at + 4 :]) is None
-            slowest = max(slowest, time.perf_counter() - begin)
+            slowest = max(slowest, time.process_time() - begin)
     assert refused > 100
     assert slowest < 2
 
@@ -555,26 +565,26 @@ def test_version_needs_that_are_entangled_are_refused_soon(kind: ElfFile) -> Non
     """Each record of 16 bytes is a file with 65535 versions, and one of the versions of all files before it."""
     order = "<" if kind.little else ">"
     records = struct.pack(order + "HHIII", 1, 0xFFFF, 0, 16, 16) * 10_000
-    begin = time.perf_counter()
+    begin = time.process_time()
     assert outcome(with_fields(kind, dynamic=((0x6FFFFFFF, 10_000),), tail=(0x6FFFFFFE, records)).build()) is None
-    assert time.perf_counter() - begin < 2
+    assert time.process_time() - begin < 2
 
 
 def test_many_symbols_with_one_endless_name_are_refused(kind: ElfFile) -> None:
-    """Each name costs memory: a file of 130 kB could take 180 MB, and one of 10 MB a TB."""
+    """Each name costs memory: a file of 10 MB, half of it names and half of it one name, could take a TB."""
     name = "n" * 60_000
-    data = bytearray(with_fields(kind, symbols=(Symbol(name), *[Symbol("")] * 3000)).build())
+    data = bytearray(with_fields(kind, symbols=(Symbol(name), *[Symbol("")] * 100)).build())
     section: Any = ELFFile(io.BytesIO(data)).get_section_by_name(".dynsym")
     start, size = section["sh_offset"], section["sh_entsize"]
     for at in range(start + size, start + section["sh_size"], size):
         data[at : at + 4] = struct.pack("<I" if kind.little else ">I", 1)
     changed: Any = ELFFile(io.BytesIO(data)).get_section_by_name(".dynsym")
-    assert [symbol.name for symbol in changed.iter_symbols()] == ["", *[name] * 3001]
+    assert [symbol.name for symbol in changed.iter_symbols()] == ["", *[name] * 101]
     assert outcome(bytes(data)) is None
 
 
 def test_notes_beyond_count_do_not_keep_the_reader(kind: ElfFile) -> None:
     data = with_fields(kind, notes=((b"GNU", 3, b"\xab" * 20), *[(b"GNU", 99, b"")] * 100_000)).build()
-    begin = time.perf_counter()
+    begin = time.process_time()
     assert read_elf(data).build_id == "ab" * 20
-    assert time.perf_counter() - begin < 2
+    assert time.process_time() - begin < 2

@@ -200,7 +200,7 @@ def test_members_modes_and_dates(repaired: Path) -> None:
         "demo-1.0.dist-info/RECORD",
     ]
     for info in infos:
-        executable = re.match("_ext|demo-|lib", Path(info.filename).name) and ".dist-info/" not in info.filename
+        executable = re.match(r"_ext\.abi3|demo-|lib", Path(info.filename).name) and ".dist-info/" not in info.filename
         mode = info.external_attr >> 16
         assert (info.filename, stat.S_IMODE(mode)) == (info.filename, 0o755 if executable else 0o644)
         assert stat.S_ISREG(mode)
@@ -355,7 +355,9 @@ LAST = "for file; do :; done; "
         pytest.param("exit 0", "in another way than planned", id="it does nothing"),
         pytest.param(f'{LAST} : > "$file"', "left a broken file", id="it leaves an empty file"),
         pytest.param(
-            f'{LAST} head -c 900 "$file" > "$file.x"; mv "$file.x" "$file"', "left a broken file", id="it cuts"
+            f'{LAST} start=$(head -c 900 "$file" | base64); echo "$start" | base64 -d > "$file"',
+            "left a broken file",
+            id="it cuts",
         ),
     ],
 )

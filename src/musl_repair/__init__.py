@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from musl_repair.check import Judgement, Leniency
     from musl_repair.errors import MuslRepairError
     from musl_repair.findings import Finding, Severity
-    from musl_repair.plan import Options, Plan
+    from musl_repair.options import Options
+    from musl_repair.plan import Plan
     from musl_repair.repair import Repaired, Tools, check_wheel, plan_wheel, repair_wheel
     from musl_repair.sysroot import Sysroot
 
@@ -41,7 +42,7 @@ _HOMES = {
     "Judgement": "check",
     "Leniency": "check",
     "MuslRepairError": "errors",
-    "Options": "plan",
+    "Options": "options",
     "Plan": "plan",
     "Repaired": "repair",
     "Severity": "findings",

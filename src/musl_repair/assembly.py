@@ -149,14 +149,14 @@ class Assembly:
     def _edited(self, name: str) -> Made:
         patch, graft = self._patches.get(name), self._grafts.get(name)
         if graft is not None:
-            content, mode, date = self._sysroot.content(graft.source), _PROGRAM, self._date
-            elf = self._plan.resolution.elfs[graft.source]
+            content = self._sysroot.content(graft.source) if graft.content is None else graft.content
+            mode, date, elf = _PROGRAM, self._date, self._plan.resolution.elfs.get(graft.source)
         else:
             old = self._moved.get(name, name)
             content, date = self._archive.read(old), self._member_date(old)
             mode = _PROGRAM if name in self._moved else self._mode(old)
             elf = self._facts.elfs[old]
-        if patch is not None and patch.changes:
+        if patch is not None and patch.changes and elf is not None:
             content, elf = self._patch(patch, elf, content)
         return self._finish(_Content(name, content, mode, date), elf)
 

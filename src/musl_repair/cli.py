@@ -29,8 +29,8 @@ from musl_repair.errors import MuslRepairError
 
 if TYPE_CHECKING:
     from musl_repair.archive import Date
+    from musl_repair.options import Options
     from musl_repair.patchelf import Patchelf
-    from musl_repair.plan import Options
     from musl_repair.repair import Repaired, Tools
     from musl_repair.sysroot import Sysroot
 
@@ -92,6 +92,7 @@ def cli() -> None:
     help="Vendored libraries go into <package>SUFFIX.",
 )
 @option("--keep-relr", is_flag=True, help="Leave DT_RELR tables in, which musl reads only since 1.2.4.")
+@option("--polyfill", is_flag=True, help="Give the wheel small functions that are newer than the musl of its tag.")
 @option("--allow-pure-python-wheel", is_flag=True, help="Copy a wheel without ELF files instead of failing.")
 @option(
     "--patchelf",
@@ -161,13 +162,14 @@ class _Repairing:
         return 1 if failed else 0
 
     def _options(self, sysroot: Sysroot) -> Options:
-        from musl_repair.plan import Options
+        from musl_repair.options import Options
 
         return Options(
             platform=self._arguments["plat"],
             exclude=self._arguments["exclude"],
             lib_suffix=self._arguments["lib_sdir"],
             lower_relr=not self._arguments["keep_relr"],
+            polyfill=self._arguments["polyfill"],
             library_path=tuple(sysroot.locate(folder) for folder in folders(self._arguments["ldpaths"])),
             accepted=frozenset({"isa-level"} if self._arguments["disable_isa_ext_check"] else ()),
             strict=self._arguments["strict"],

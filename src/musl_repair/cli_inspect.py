@@ -82,11 +82,13 @@ def _leniency(arguments: dict[str, Any]) -> Leniency:
 @option("--plat", default="auto", also=("AUDITWHEEL_PLAT",), metavar="TAG", help="The platform to judge by.")
 @ldpaths_option
 @option("--exclude", multiple=True, metavar="PATTERN", help="Do not vendor libraries of this name.")
+@option("--polyfill", is_flag=True, help="Give the wheel small functions that are newer than the musl of its tag.")
 @json_option
 def show(wheels: tuple[Path, ...], **arguments: Any) -> int:
     """Show what WHEELs need: musl, distributions, libraries and where they would come from."""
     from musl_repair import report
-    from musl_repair.plan import Options, make_plan
+    from musl_repair.options import Options
+    from musl_repair.plan import make_plan
     from musl_repair.reading import read_wheel_file
     from musl_repair.show import print_plan
 
@@ -94,6 +96,7 @@ def show(wheels: tuple[Path, ...], **arguments: Any) -> int:
     options = Options(
         platform=arguments["plat"],
         exclude=arguments["exclude"],
+        polyfill=arguments["polyfill"],
         library_path=tuple(sysroot.locate(folder) for folder in folders(arguments["ldpaths"])),
         allow_pure=True,
     )

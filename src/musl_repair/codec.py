@@ -42,8 +42,11 @@ def inflate(stored: bytes, size: int) -> bytes | bytearray:
         if _libdeflate is not None:
             content: bytes | bytearray = _libdeflate.deflate_decompress(stored, size)
         else:
+            inflater = zlib.decompressobj(-zlib.MAX_WBITS)
             # One byte more than promised is enough to know that the promise is broken.
-            content = zlib.decompressobj(-zlib.MAX_WBITS).decompress(stored, size + 1)
+            content = inflater.decompress(stored, size + 1)
+            if not inflater.eof:
+                raise ArchiveError(f"it has another size than the {size} bytes that it promises")
     except _BROKEN as error:
         raise ArchiveError(f"its deflate stream is broken: {error}") from error
     if len(content) != size:

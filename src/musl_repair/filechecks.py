@@ -63,8 +63,10 @@ def judge_files(
         name = names.get(path, str(path))
         if path in loaded:
             yield from _judge_tls(name, elf)
-        yield from _judge_relocations(name, elf, architecture)
-        yield from _judge_machine(name, elf, architecture)
+        # The relocations of a file for another machine have other numbers; it is wrong as a whole already.
+        if architecture.fits(elf):
+            yield from _judge_relocations(name, elf, architecture)
+            yield from _judge_machine(name, elf, architecture)
         yield from _judge_suffix(name)
         yield from (
             finding("libpython-linked", name, f"it needs {needed}") for needed in elf.needed if is_libpython(needed)

@@ -9,16 +9,20 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from musl_repair.loader import is_reserved
+from musl_repair.loader import is_mounted, is_reserved
+from musl_repair.patches import rpath_to
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import PurePosixPath
 
+    from musl_repair.arrangement import Arrangement
+    from musl_repair.graph import Resolution
     from musl_repair.sysroot import Package
+    from musl_repair.target import Target
 
 _RECIPE: Final = 1
 """Raised when grafts of the same sources come to be edited in another way."""
@@ -38,6 +42,8 @@ class Graft:
     size: int
     """Of the source file, in bytes."""
     owner: Package | None
+    content: bytes | None = field(default=None, repr=False)
+    """Where it does not come from the target system."""
 
     @property
     def name(self) -> str:
@@ -56,6 +62,8 @@ class Recipe(NamedTuple):
     """(needed name, name of the real file that answers it), sorted."""
     rpath: str
     lowered: bool
+    added: tuple[str, ...] = ()
+    """File names of polyfills that it comes to need, sorted."""
 
 
 def graft_name(graft: Recipe, closure: Iterable[Recipe]) -> str:
@@ -73,3 +81,48 @@ def graft_name(graft: Recipe, closure: Iterable[Recipe]) -> str:
         stem, _, rest = filename.partition(".")
         name = f"{stem}-{digest}.{rest}"
     return name
+
+
+def choose_grafts(
+    arrangement: Arrangement,
+    resolution: Resolution,
+    target: Target,
+    added: Mapping[PurePosixPath, tuple[str, ...]],
+    *,
+    lowers: bool,
+) -> dict[PurePosixPath, Graft]:
+    """Return real file → graft for every file of the target system that the wheel needs.
+
+    added are the polyfills that files come to need; lowers is whether DT_RELR tables are replaced.
+    """
+    external = sorted(path for path in resolution.edges if not is_mounted(path))
+    recipes = {
+        path: _recipe(path, arrangement, resolution, target, added.get(path, ()), lowers=lowers) for path in external
+    }
+    grafts = {}
+    for path, recipe in recipes.items():
+        name = graft_name(recipe, [recipes[at] for at in resolution.closures[path] if at in recipes])
+        member = f"{arrangement.folder}/{name}"
+        grafts[path] = Graft(path, member, recipe.sha256, target.size(path), target.owner(path))
+    return grafts
+
+
+def _recipe(
+    path: PurePosixPath,
+    arrangement: Arrangement,
+    resolution: Resolution,
+    target: Target,
+    added: tuple[str, ...],
+    *,
+    lowers: bool,
+) -> Recipe:
+    place, edges = arrangement.place(path.name), resolution.edges[path]
+    targets = [at if is_mounted(at) else place for at in edges.values()]
+    return Recipe(
+        filename=path.name,
+        sha256=target.digest(path),
+        needs=tuple(sorted((name, at.name) for name, at in edges.items())),
+        rpath=rpath_to([*targets, *map(arrangement.place, added)], place, ()),
+        lowered=lowers and resolution.elfs[path].relr,
+        added=added,
+    )

@@ -50,7 +50,8 @@ class Patchelf:
 
     def _run(self, patch: Patch, path: Path, descriptors: tuple[int, ...], page_size: int) -> None:
         edits = edit_arguments(patch)
-        calls = [edits] if self.version >= _FIRST_SOUND_WITH_SEVERAL else [(edit,) for edit in edits]
+        # Reversed, because each call puts a new need before all others.
+        calls = [edits] if self.version >= _FIRST_SOUND_WITH_SEVERAL else [(edit,) for edit in reversed(edits)]
         for call in calls:
             arguments = [argument for edit in call for argument in edit]
             command = [str(self.path), "--page-size", str(page_size), *arguments, str(path)]
@@ -105,6 +106,7 @@ def edit_arguments(patch: Patch) -> tuple[tuple[str, ...], ...]:
     """
     edits: list[tuple[str, ...]] = [("--remove-needed", name) for name in patch.dropped]
     edits += [("--replace-needed", old, new) for old, new in patch.renames]
+    edits += [("--add-needed", name) for name in patch.added]
     if patch.soname is not None:
         edits.append(("--set-soname", patch.soname))
     if patch.rpath == "":

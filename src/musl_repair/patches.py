@@ -29,12 +29,14 @@ class Patch:
     """(needed name, new needed name), sorted."""
     dropped: tuple[str, ...] = ()
     """Needed names that are removed, sorted."""
+    added: tuple[str, ...] = ()
+    """Needed names that are put before all others, sorted."""
     lower_relr: bool = False
 
     @property
     def edits(self) -> bool:
         """Whether the dynamic section changes in any other way than by lowering DT_RELR."""
-        return bool(self.soname or self.renames or self.dropped) or self.rpath is not None
+        return bool(self.soname or self.renames or self.dropped or self.added) or self.rpath is not None
 
     @property
     def changes(self) -> bool:
@@ -49,22 +51,24 @@ def wheel_patch(
     edges: Mapping[str, PurePosixPath],
     places: Mapping[PurePosixPath, PurePosixPath],
     *,
+    added: tuple[PurePosixPath, ...] = (),
     lower_relr: bool,
     old_loaders: bool,
 ) -> Patch:
     """Return the edits of a file of the wheel, installed at path.
 
-    edges are its needs; places maps each external library to where its graft is installed. old_loaders: whether
-    the tag promises a musl that does not read DT_RUNPATH.
+    edges are its needs; places maps each external library to where its graft is installed; added is where polyfills
+    for it are. old_loaders: whether the tag promises a musl that does not read DT_RUNPATH.
     """
     targets = [places.get(target, target) for target in edges.values()]
-    rpath = rpath_to(targets, path, inside_entries(elf, path))
+    rpath = rpath_to([*targets, *added], path, inside_entries(elf, path))
     changed = rpath != (elf.rpath or "") or (old_loaders and elf.dt_runpath is not None)
     return Patch(
         member=member,
         rpath=rpath if changed else None,
         renames=_renames(edges, places),
         dropped=_dropped(elf),
+        added=tuple(place.name for place in added),
         lower_relr=lower_relr,
     )
 
@@ -76,16 +80,18 @@ def graft_patch(
     edges: Mapping[str, PurePosixPath],
     places: Mapping[PurePosixPath, PurePosixPath],
     *,
+    added: tuple[PurePosixPath, ...] = (),
     lower_relr: bool,
 ) -> Patch:
     """Return the edits of a graft, installed at path: nothing of the search path that it came with is kept."""
-    rpath = rpath_to([places.get(target, target) for target in edges.values()], path, ())
+    rpath = rpath_to([*(places.get(target, target) for target in edges.values()), *added], path, ())
     return Patch(
         member=member,
         soname=path.name if elf.soname != path.name else None,
         rpath=rpath if rpath != (elf.rpath or "") or elf.dt_runpath is not None else None,
         renames=_renames(edges, places),
         dropped=_dropped(elf),
+        added=tuple(place.name for place in added),
         lower_relr=lower_relr,
     )
 

@@ -3,87 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING
 
 from musl_repair.abi import Feature, feature_since
+from musl_repair.arrangement import Arrangement, Move, arrange
 from musl_repair.binding import unbound_symbols
 from musl_repair.check import code_files, judge_input, judge_relr, judge_resolution, reasons_for
 from musl_repair.errors import WheelError
 from musl_repair.filechecks import common_architecture
 from musl_repair.findings import Finding, Severity, finding
-from musl_repair.grafts import Graft, Recipe, graft_name
+from musl_repair.grafts import Graft, choose_grafts
 from musl_repair.graph import Resolution
-from musl_repair.loader import World, is_mounted, is_reserved
-from musl_repair.patches import Patch, graft_patch, rpath_to, wheel_patch
-from musl_repair.resolve import Search, is_excluded, is_libpython, resolve, scheme_root
-from musl_repair.tagging import choose_platforms, judge_tag, promises, system_release
-from musl_repair.wheel import WheelName, install_path
+from musl_repair.loader import is_mounted
+from musl_repair.patches import Patch, graft_patch, wheel_patch
+from musl_repair.polyfilling import by_file, filled, offers, polyfill_grafts, used
+from musl_repair.requirement import Reason, ordered
+from musl_repair.resolve import Search, resolve, scheme_root
+from musl_repair.tagging import choose_platforms, judge_tag, promises
+from musl_repair.target import Target, judge_system, system_release
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import PurePosixPath
 
     from musl_repair.abi import Release
-    from musl_repair.elf import Elf
     from musl_repair.facts import Facts
+    from musl_repair.options import Options
     from musl_repair.policy import Architecture
-    from musl_repair.requirement import Reason
-    from musl_repair.sysroot import Package
-
-_SCRIPTS: Final = "/<scripts>"
-
-
-class Target(World, Protocol):
-    """The system that a wheel is repaired against."""
-
-    def search_path(self, musl_arch: str) -> tuple[PurePosixPath, ...]:
-        """Return the folders that its loader searches last."""
-        ...
-
-    def loaders(self) -> tuple[str, ...]:
-        """Return the file names of the musl loaders that it has."""
-        ...
-
-    def digest(self, path: PurePosixPath) -> str:
-        """Return the SHA-256 of a file, in hex."""
-        ...
-
-    def size(self, path: PurePosixPath) -> int:
-        """Return a file's size in bytes."""
-        ...
-
-    def owner(self, path: PurePosixPath) -> Package | None:
-        """Return the package that a file belongs to."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What a user can ask of a repair."""
-
-    platform: str = "auto"
-    """auto, musllinux_X_Y or musllinux_X_Y_ARCH."""
-    exclude: tuple[str, ...] = ()
-    """Shell patterns of needed names that are not vendored."""
-    lib_suffix: str = ".libs"
-    """Vendored libraries go into the folder <distribution><lib_suffix>."""
-    lower_relr: bool = True
-    library_path: tuple[PurePosixPath, ...] = ()
-    """Loader paths of more folders to look in."""
-    accepted: frozenset[str] = frozenset()
-    """Codes of findings that the user does not want to hear of."""
-    strict: bool = False
-    """Refuse a wheel with warnings too."""
-    allow_pure: bool = False
-    """Let a wheel without ELF files through, unchanged."""
-
-
-class Move(NamedTuple):
-    """A program that goes from .data/scripts into the library folder; a script takes its place."""
-
-    member: str
-    moved: str
+    from musl_repair.polyfill import Polyfill
+    from musl_repair.wheel import WheelName
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,17 +61,6 @@ class Plan:
         return edited or self.wheel != self.result or self.completes_record
 
 
-@dataclass(frozen=True, slots=True)
-class _Arrangement:
-    """Where the wheel's own ELF files are in the new wheel."""
-
-    folder: str
-    """The archive name of the library folder."""
-    moves: tuple[Move, ...]
-    members: Mapping[PurePosixPath, str]
-    """Loader path → archive name in the new wheel."""
-
-
 def make_plan(facts: Facts, target: Target, options: Options) -> Plan:
     """Decide how a wheel is repaired.
 
@@ -140,9 +77,10 @@ def make_plan(facts: Facts, target: Target, options: Options) -> Plan:
     findings = judge_input(facts, elfs, architecture)
     if architecture is None or any(found.code == "wrong-architecture" for found in findings):
         return _unchanged(facts, findings)
-    arrangement = _arrange(facts, elfs, architecture, options)
-    resolution = _resolve(facts, elfs, arrangement, target, options, architecture)
-    return _decide(facts, arrangement, resolution, target, options, architecture, findings)
+    arrangement = arrange(facts, elfs, architecture, options)
+    search = Search(target.search_path(architecture.musl_name), options.library_path, options.exclude)
+    resolution = resolve(arrangement.files(), target, architecture, search)
+    return _decide(arrangement, resolution, target, options, findings)
 
 
 def _unchanged(facts: Facts, findings: tuple[Finding, ...]) -> Plan:
@@ -151,105 +89,77 @@ def _unchanged(facts: Facts, findings: tuple[Finding, ...]) -> Plan:
     return Plan(name, name, None, nothing, {}, (), (), (), (), tuple(sorted(findings)), completes_record=False)
 
 
-def _arrange(facts: Facts, elfs: Mapping[str, Elf], architecture: Architecture, options: Options) -> _Arrangement:
-    folder = _library_folder(facts, elfs, options)
-    moves = tuple(sorted(_programs(facts, elfs, folder, architecture, options)))
-    moved = dict(moves)
-    members = {install_path(facts.wheel.data, moved.get(name, name)): moved.get(name, name) for name in elfs}
-    return _Arrangement(folder, moves, MappingProxyType(dict(sorted(members.items()))))
-
-
-def _library_folder(facts: Facts, elfs: Mapping[str, Elf], options: Options) -> str:
-    """Return the library folder's archive name: beside the packages, in the scheme that the ELF files are in."""
-    folder = facts.wheel.name.distribution + options.lib_suffix
-    platlib = f"{facts.wheel.data}/platlib/"
-    pure_root = facts.wheel.field("Root-Is-Purelib")[:1] == ("true",)
-    return platlib + folder if pure_root and any(name.startswith(platlib) for name in elfs) else folder
-
-
-def _programs(
-    facts: Facts, elfs: Mapping[str, Elf], folder: str, architecture: Architecture, options: Options
-) -> Iterator[Move]:
-    """Yield the programs in .data/scripts that need a library: only beside the others can they find one.
-
-    How far the scripts' folder is from site-packages, only the installer knows.
-    """
-    for name, elf in elfs.items():
-        path = facts.path(name)
-        if str(scheme_root(path)) == _SCRIPTS and any(_is_wanted(need, architecture, options) for need in elf.needed):
-            yield Move(name, f"{folder}/{path.name}")
-
-
-def _is_wanted(needed: str, architecture: Architecture, options: Options) -> bool:
-    is_musl = is_reserved(needed) or needed == str(architecture.loader)
-    return not is_musl and not is_libpython(needed) and not is_excluded(needed, options.exclude)
-
-
-def _resolve(
-    facts: Facts,
-    elfs: Mapping[str, Elf],
-    arrangement: _Arrangement,
-    target: Target,
-    options: Options,
-    architecture: Architecture,
-) -> Resolution:
-    files = facts.files()
-    for move in arrangement.moves:
-        del files[facts.path(move.member)]
-        files[install_path(facts.wheel.data, move.moved)] = elfs[move.member]
-    search = Search(target.search_path(architecture.musl_name), options.library_path, options.exclude)
-    return resolve(files, target, architecture, search)
-
-
 def _decide(
-    facts: Facts,
-    arrangement: _Arrangement,
-    resolution: Resolution,
-    target: Target,
-    options: Options,
-    architecture: Architecture,
-    findings: tuple[Finding, ...],
+    arrangement: Arrangement, resolution: Resolution, target: Target, options: Options, findings: tuple[Finding, ...]
 ) -> Plan:
-    external = tuple(sorted(path for path in resolution.edges if not is_mounted(path)))
+    facts, architecture = arrangement.facts, arrangement.architecture
     names = {path: arrangement.members.get(path, str(path)) for path in resolution.elfs}
-    release = system_release(target, architecture)
-    mended = {Feature.RUNPATH, Feature.RELR} if options.lower_relr else {Feature.RUNPATH}
     unbound = unbound_symbols(resolution)
-    reasons = reasons_for(resolution, unbound, names, architecture, mended)
-    result = choose_platforms(
-        facts.wheel.name,
-        architecture,
-        requested=options.platform,
-        system=release,
-        reasons=reasons,
-        vendors=bool(external),
-    )
+    needs = _Needs(arrangement, resolution, options, reasons_for(resolution, unbound, names, architecture))
+    result = needs.name(system_release(target, architecture))
+    polyfills = polyfill_grafts(needs.polyfills(result), arrangement)
+    added = by_file(unbound, polyfills)
     lowers = options.lower_relr and _promises(result, Feature.RELR, architecture)
-    reasons = reasons_for(resolution, unbound, names, architecture, mended if lowers else {Feature.RUNPATH})
-    recipes = {path: _recipe(path, facts, arrangement, resolution, target, lowers=lowers) for path in external}
-    grafts = {path: _graft(path, arrangement, resolution, target, recipes) for path in external}
-    places = {path: install_path(facts.wheel.data, graft.member) for path, graft in grafts.items()}
-    patches = _patches(arrangement, resolution, grafts, places, result, architecture, lowers=lowers)
+    grafts = choose_grafts(arrangement, resolution, target, added, lowers=lowers)
+    reasons = needs.reasons(result, lowers=lowers)
     problems = (
-        *_judge_system(target, architecture, release, needed=bool(external or resolution.missing)),
+        *(judge_system(target, architecture) if grafts or resolution.missing else ()),
         *judge_resolution(resolution, unbound, names, architecture),
         *judge_tag(result, reasons, architecture.name),
         *(() if lowers else judge_relr(resolution, names, result, architecture, Severity.WARNING)),
-        *_judge_places(facts, arrangement, resolution, grafts),
+        *_judge_places(arrangement, resolution, grafts),
     )
+    all_grafts = (*grafts.values(), *polyfills.values())
     return Plan(
         wheel=facts.wheel.name,
         result=result,
         architecture=architecture,
         resolution=resolution,
         members={**arrangement.members, **{path: graft.member for path, graft in grafts.items()}},
-        grafts=tuple(sorted(grafts.values(), key=lambda graft: graft.member)),
-        patches=tuple(sorted(patches, key=lambda patch: patch.member)),
+        grafts=tuple(sorted(all_grafts, key=lambda graft: graft.member)),
+        patches=tuple(_patches(arrangement, resolution, grafts, added, result, lowers=lowers)),
         moves=arrangement.moves,
         reasons=reasons,
         findings=tuple(sorted(item for item in {*findings, *problems} if item.code not in options.accepted)),
         completes_record=bool(facts.unlisted),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Needs:
+    """What the files need of musl, and what of that the repair can do something about."""
+
+    arrangement: Arrangement
+    resolution: Resolution
+    options: Options
+    all: tuple[Reason, ...]
+
+    def name(self, system: Release | None) -> WheelName:
+        """Return the name that the wheel gets when all is mended that can be."""
+        arch = self.arrangement.architecture
+        return choose_platforms(
+            self.arrangement.facts.wheel.name,
+            arch,
+            requested=self.options.platform,
+            system=system,
+            reasons=filled(self._unmended(lowers=self.options.lower_relr), self._offers()),
+            vendors=any(not is_mounted(path) for path in self.resolution.edges),
+        )
+
+    def polyfills(self, result: WheelName) -> Mapping[str, Polyfill]:
+        """Return the polyfills that the wheel needs under this name."""
+        return used(result, self.all, self._offers())
+
+    def reasons(self, result: WheelName, *, lowers: bool) -> tuple[Reason, ...]:
+        """Return what the repaired wheel needs."""
+        return ordered(filled(self._unmended(lowers=lowers), self.polyfills(result)))
+
+    def _offers(self) -> Mapping[str, Polyfill]:
+        return offers(self.arrangement.architecture.name, wanted=self.options.polyfill)
+
+    def _unmended(self, *, lowers: bool) -> tuple[Reason, ...]:
+        mended = {Feature.RUNPATH.value, *([Feature.RELR.value] if lowers else [])}
+        return tuple(reason for reason in self.all if reason.is_symbol or reason.cause not in mended)
 
 
 def _promises(result: WheelName, feature: Feature, architecture: Architecture) -> bool:
@@ -258,90 +168,45 @@ def _promises(result: WheelName, feature: Feature, architecture: Architecture) -
     return since is not None and promises(result, since)
 
 
-def _recipe(
-    path: PurePosixPath,
-    facts: Facts,
-    arrangement: _Arrangement,
-    resolution: Resolution,
-    target: Target,
-    *,
-    lowers: bool,
-) -> Recipe:
-    place = install_path(facts.wheel.data, f"{arrangement.folder}/{path.name}")
-    edges = resolution.edges[path]
-    return Recipe(
-        filename=path.name,
-        sha256=target.digest(path),
-        needs=tuple(sorted((name, at.name) for name, at in edges.items())),
-        rpath=rpath_to([at if is_mounted(at) else place for at in edges.values()], place, ()),
-        lowered=lowers and resolution.elfs[path].relr,
-    )
-
-
-def _graft(
-    path: PurePosixPath,
-    arrangement: _Arrangement,
-    resolution: Resolution,
-    target: Target,
-    recipes: Mapping[PurePosixPath, Recipe],
-) -> Graft:
-    recipe = recipes[path]
-    name = graft_name(recipe, [recipes[at] for at in resolution.closures[path] if at in recipes])
-    return Graft(path, f"{arrangement.folder}/{name}", recipe.sha256, target.size(path), target.owner(path))
-
-
 def _patches(
-    arrangement: _Arrangement,
+    arrangement: Arrangement,
     resolution: Resolution,
     grafts: Mapping[PurePosixPath, Graft],
-    places: Mapping[PurePosixPath, PurePosixPath],
+    added: Mapping[PurePosixPath, tuple[str, ...]],
     result: WheelName,
-    architecture: Architecture,
     *,
     lowers: bool,
-) -> Iterator[Patch]:
-    """Yield the edits of every file that changes, and of every graft, changed or not."""
-    old_loaders = _promises(result, Feature.RUNPATH, architecture)
-    for path, member in arrangement.members.items():
-        elf = resolution.elfs.get(path)
-        if elf is None:
-            continue
+) -> list[Patch]:
+    """Return the edits of every file that changes, and of every graft, changed or not; sorted by archive name."""
+    old_loaders = _promises(result, Feature.RUNPATH, arrangement.architecture)
+    places = {path: arrangement.place(graft.name) for path, graft in grafts.items()}
+    patches = []
+    for path, elf in resolution.elfs.items():
+        member, edges = arrangement.members.get(path), resolution.edges[path]
+        polyfills = tuple(map(arrangement.place, added.get(path, ())))
         lower = lowers and elf.relr and not elf.relocates_itself
-        edges = resolution.edges[path]
-        patch = wheel_patch(member, elf, path, edges, places, lower_relr=lower, old_loaders=old_loaders)
-        if patch.changes:
-            yield patch
-    for path, graft in grafts.items():
-        elf = resolution.elfs[path]
-        lower = lowers and elf.relr
-        yield graft_patch(graft.member, elf, places[path], resolution.edges[path], places, lower_relr=lower)
-
-
-def _judge_system(
-    target: Target, architecture: Architecture, release: Release | None, *, needed: bool
-) -> Iterator[Finding]:
-    if release is not None or not needed:
-        return
-    others = [name for name in target.loaders() if name != architecture.loader.name]
-    if others:
-        detail = f"the wheel is for {architecture.name}, the sysroot has {', '.join(others)}"
-        yield finding("wrong-architecture", "the sysroot", detail)
-    else:
-        yield finding("sysroot-without-musl", "the sysroot", f"it has no {architecture.loader}")
+        if path in grafts:
+            patch = graft_patch(
+                grafts[path].member, elf, places[path], edges, places, added=polyfills, lower_relr=lower
+            )
+            patches.append(patch)
+        elif member is not None:
+            patch = wheel_patch(
+                member, elf, path, edges, places, added=polyfills, lower_relr=lower, old_loaders=old_loaders
+            )
+            patches += [patch] if patch.changes else []
+    return sorted(patches, key=lambda patch: patch.member)
 
 
 def _judge_places(
-    facts: Facts,
-    arrangement: _Arrangement,
-    resolution: Resolution,
-    grafts: Mapping[PurePosixPath, Graft],
+    arrangement: Arrangement, resolution: Resolution, grafts: Mapping[PurePosixPath, Graft]
 ) -> Iterator[Finding]:
     """Find files that cannot reach what they need, and new members that are there already."""
     for path, member in arrangement.members.items():
         for name, at in resolution.edges.get(path, {}).items():
-            root = scheme_root(install_path(facts.wheel.data, grafts[at].member) if at in grafts else at)
+            root = scheme_root(arrangement.place(grafts[at].name) if at in grafts else at)
             if root != scheme_root(path):
                 yield finding("elf-outside-site-packages", member, f"it needs {name}")
     added = [graft.member for graft in grafts.values()] + [move.moved for move in arrangement.moves]
-    for member in sorted(set(added) & set(facts.members)):
+    for member in sorted(set(added) & set(arrangement.facts.members)):
         yield finding("member-collision", member, "the wheel has a file of this name already")

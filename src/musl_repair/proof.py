@@ -28,7 +28,8 @@ _STRINGS: Final = {
 def expected_elf(source: Elf, patch: Patch) -> Elf:
     """Return the facts that a file has to have after its patch."""
     renames = dict(patch.renames)
-    needed = tuple(renames.get(name, name) for name in source.needed if name not in patch.dropped)
+    kept = tuple(renames.get(name, name) for name in source.needed if name not in patch.dropped)
+    needed = (*patch.added, *kept)
     # patchelf keeps the library names of symbol versions true to DT_NEEDED; musl reads neither.
     versions = tuple(
         VersionNeed(renames.get(need.library, need.library), need.version) for need in source.version_needs

@@ -16,7 +16,7 @@ from musl_repair.errors import OutputError, PatchError, RefusedError
 from musl_repair.facts import Facts, Known, read_facts
 from musl_repair.findings import errors_in, is_failure
 from musl_repair.overlay import replace_file, write_archive
-from musl_repair.plan import Options, Plan, make_plan
+from musl_repair.plan import Plan, make_plan
 from musl_repair.reading import read_wheel_file
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from musl_repair.elf import Elf
+    from musl_repair.options import Options
     from musl_repair.patchelf import Patchelf
     from musl_repair.sysroot import Sysroot
 

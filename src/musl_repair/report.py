@@ -90,6 +90,7 @@ def _edits(patch: Patch) -> Iterable[str]:
         yield f"rpath {patch.rpath}" if patch.rpath else "no rpath"
     yield from (f"{old} -> {new}" for old, new in patch.renames)
     yield from (f"no longer needs {name}" for name in patch.dropped)
+    yield from (f"needs {name}" for name in patch.added)
     if patch.lower_relr:
         yield "DT_RELR lowered"
 
@@ -147,6 +148,7 @@ def _patch_json(patch: Patch) -> dict[str, Any]:
         "rpath": patch.rpath,
         "renames": dict(patch.renames),
         "dropped": list(patch.dropped),
+        "added": list(patch.added),
         "lower_relr": patch.lower_relr,
     }
 

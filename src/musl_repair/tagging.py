@@ -9,43 +9,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from musl_repair.abi import Release, history
-from musl_repair.elf import Elf
 from musl_repair.findings import Finding, finding
 from musl_repair.policy import Architecture, MuslTag, parse_tag, requested_tag
+from musl_repair.polyfill import offered
 from musl_repair.requirement import Reason, lowest_release, verdicts, where_it_runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import PurePosixPath
-    from typing import Protocol
 
-    from musl_repair.sysroot import Package, Unusable
     from musl_repair.wheel import WheelName
-
-    class _Target(Protocol):
-        def read(self, path: PurePosixPath) -> Elf | Unusable | None: ...
-
-        def owner(self, path: PurePosixPath) -> Package | None: ...
-
 
 _OLDEST: Final = (1, 1)
 """The lowest tag that "auto" gives: installers and indexes know none before it."""
 _MOST_REASONS: Final = 10
-
-
-def system_release(target: _Target, architecture: Architecture) -> Release | None:
-    """Return the musl release of a system without running anything from it; None where it has no musl.
-
-    Taken from apk's database, else from the names that its libc exports (the newest release that fits).
-    """
-    libc = target.read(architecture.loader)
-    if not isinstance(libc, Elf):
-        return None
-    package = target.owner(architecture.loader)
-    if package is not None and package.name == "musl":
-        return Release.parse(package.version)
-    fitting = history(architecture.name).identify(libc.exports)
-    return fitting[-1] if fitting else None
 
 
 def choose_platforms(
@@ -110,7 +86,19 @@ def judge_tag(name: WheelName, reasons: tuple[Reason, ...], arch: str) -> Iterat
         remedy = f"ask for musllinux_{highest.major}_{highest.minor} (or for auto), or avoid what needs the newer musl"
         yield finding("tag-too-low", str(tag), _because(broken), remedy=remedy)
     else:
-        yield finding("tag-promises-too-much", str(tag), f"{_because(broken)}\n{_distributions(tag, broken, arch)}")
+        detail = f"{_because(broken)}\n{_distributions(tag, broken, arch)}"
+        yield finding("tag-promises-too-much", str(tag), detail, remedy=_remedy(broken, arch))
+
+
+def _remedy(broken: tuple[Reason, ...], arch: str) -> str | None:
+    """Return what --polyfill can do about it; None where it can do nothing."""
+    causes = list(dict.fromkeys(reason.cause for reason in broken))
+    having = [cause for cause in causes if cause in offered(arch)]
+    without = [cause for cause in causes if cause not in having]
+    if not having:
+        return None
+    rest = f"; there is none for {', '.join(without)}" if without else ""
+    return f"repair the wheel with --polyfill: it gets a {', '.join(having)} of its own{rest}"
 
 
 def _distributions(tag: MuslTag, broken: tuple[Reason, ...], arch: str) -> str:

@@ -14,6 +14,7 @@ from musl_repair.binding import clashes
 from musl_repair.findings import Finding, Severity, finding
 from musl_repair.loader import expand_entry, is_mounted, is_reserved
 from musl_repair.policy import Architecture, parse_tag
+from musl_repair.polyfill import is_polyfill
 from musl_repair.resolve import inside_entries
 
 if TYPE_CHECKING:
@@ -160,6 +161,8 @@ def judge_clashes(
     """Yield libraries whose functions lose against musl's of the same name."""
     known = history(architecture.name)
     for library, names in clashes(resolution, known.exports(known.newest)).items():
+        if is_polyfill(library.name):
+            continue  # that musl's own comes first is what it is made for
         listed = sorted(names)
         more = f" and {len(listed) - _MOST_NAMES} more" if len(listed) > _MOST_NAMES else ""
         users = sorted({shown(user) for paths in names.values() for user in paths})

@@ -26,11 +26,12 @@ from musl_repair.check import judge_wheel
 from musl_repair.elf import Elf, read_elf
 from musl_repair.elfimage import MAGIC
 from musl_repair.errors import ElfError
+from musl_repair.graph import Resolution, is_program
 from musl_repair.lddtree import Tree, file_tree, wheel_trees
 from musl_repair.loader import Mounted
 from musl_repair.policy import ARCHITECTURES
 from musl_repair.reading import read_wheel_file
-from musl_repair.graph import Resolution, is_program
+from musl_repair.relocations import RELOCATIONS
 from musl_repair.sysroot import Sysroot
 from published import PINS, download
 
@@ -51,7 +52,7 @@ load_library compares device and inode with all files but the first (`for (p=hea
 program. With --list that is FILE, so a ring leads to a second copy of it; what dlopen loads is never the first, and its
 second copy is recognised. We model dlopen.
 """
-MOST_OF: Final = {"test data": 10, "extensions": 100, "root": 300}
+MOST_OF: Final = {"test data": 10, "cases": 25, "extensions": 100, "root": 300}
 """How many files there are at least, so that nobody agrees on nothing."""
 LOADER: Final = "/lib/ld-musl-x86_64.so.1"
 X86_64: Final = next(one for one in ARCHITECTURES if one.name == "x86_64")
@@ -74,7 +75,7 @@ class Said:
     """(file, needed name), in order."""
     unbound: frozenset[tuple[PurePosixPath, str]]
     """(file, symbol)."""
-    other: tuple[str, ...] = ()
+    other: frozenset[str] = frozenset()
     """Any other complaint."""
 
 
@@ -106,7 +107,7 @@ def heard(text: str) -> Said:
     loaded: list[tuple[str, PurePosixPath]] = []
     missing: list[tuple[PurePosixPath, str]] = []
     unbound: set[tuple[PurePosixPath, str]] = set()
-    other: list[str] = []
+    other: set[str] = set()
     for line in text.splitlines():
         if match := _LOADED.fullmatch(line):
             loaded.append((match[1], PurePosixPath(match[2])))
@@ -116,10 +117,10 @@ def heard(text: str) -> Said:
             unbound.add((PurePosixPath(match[1]), match[2]))
         elif line.startswith("-- "):
             code = "-- 127" if missing or unbound or other else "-- 0"
-            other += [] if line == code else [line]
+            other |= {line} - {code}
         elif not line.startswith(f"\t{LOADER} "):
-            other.append(line)
-    return Said(tuple(loaded), tuple(missing), frozenset(unbound), tuple(other))
+            other.add(line)
+    return Said(tuple(loaded), tuple(missing), frozenset(unbound), frozenset(other))
 
 
 def expected(tree: Tree, elfs: Mapping[PurePosixPath, Elf], libc: Distribution) -> Said:
@@ -133,7 +134,13 @@ def expected(tree: Tree, elfs: Mapping[PurePosixPath, Elf], libc: Distribution) 
         elif need.found is not None and need.found != tree.root:
             loaded.setdefault(need.found, (need.name, need.found))
     missing = tuple((need.needed_by, need.name) for need in tree.needs if need.missing)
-    return Said(tuple(loaded.values()), missing, unbound(tree, elfs, libc))
+    unsupported = frozenset(
+        f"Error relocating {path}: unsupported relocation type {number}"
+        for path, elf in elfs.items()
+        for number in elf.relocation_types
+        if number not in RELOCATIONS[elf.machine].names
+    )
+    return Said(tuple(loaded.values()), missing, unbound(tree, elfs, libc), unsupported)
 
 
 def unbound(tree: Tree, elfs: Mapping[PurePosixPath, Elf], libc: Distribution) -> frozenset[tuple[PurePosixPath, str]]:
@@ -304,6 +311,13 @@ def assert_agreement(loader: Loader, alpine: Alpine, wheels: Iterable[Path], fol
         paths = subjects(loader, unpacked(wheel, alpine.work / folder))
         assert paths, wheel.name
         assert disagreements(loader, paths) == {}
+
+
+def test_agrees_on_the_cases(loader: Loader, alpine: Alpine) -> None:
+    """What is wrong with the wheels of testdata/cases is wrong to the loader."""
+    cases = sorted((TESTDATA / "cases").glob("*_x86_64.whl"))
+    assert len(cases) >= MOST_OF["cases"]
+    assert_agreement(loader, alpine, cases, "agree-cases")
 
 
 def test_agrees_on_wheels_before_repair(loader: Loader, alpine: Alpine, wheels: dict[str, Path]) -> None:

@@ -24,9 +24,10 @@ from musl_repair.abi import Release, history
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["Library", "Polyfill", "libraries", "offered", "refused"]
+__all__ = ["Library", "Polyfill", "is_polyfill", "libraries", "offered", "refused"]
 
 _FORMAT = 1
+_FILENAME = re.compile(r"libpolyfill-\w+-[0-9a-f]{8}\.so")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,11 @@ def libraries(arch: str, names: Iterable[str]) -> tuple[Library, ...]:
     """
     offers = offered(arch)
     return tuple(_library(arch, offers[name].name) for name in sorted(set(names)))
+
+
+def is_polyfill(filename: str) -> bool:
+    """Whether a file name is that of a polyfill, of this or another release of the program."""
+    return _FILENAME.fullmatch(filename) is not None
 
 
 def _library(arch: str, function: str) -> Library:

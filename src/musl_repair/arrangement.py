@@ -1,0 +1,91 @@
+"""Where a wheel's own ELF files are in the new wheel, and where its library folder is. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from musl_repair.loader import is_reserved
+from musl_repair.resolve import is_excluded, is_libpython, scheme_root
+from musl_repair.wheel import install_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import PurePosixPath
+
+    from musl_repair.elf import Elf
+    from musl_repair.facts import Facts
+    from musl_repair.options import Options
+    from musl_repair.policy import Architecture
+    from musl_repair.sysroot import Unusable
+
+_SCRIPTS: Final = "/<scripts>"
+
+
+class Move(NamedTuple):
+    """A program that goes from .data/scripts into the library folder; a script takes its place."""
+
+    member: str
+    moved: str
+
+
+@dataclass(frozen=True, slots=True)
+class Arrangement:
+    """A wheel laid out for its repair."""
+
+    facts: Facts
+    architecture: Architecture
+    folder: str
+    """The archive name of the library folder."""
+    moves: tuple[Move, ...]
+    """Sorted."""
+    members: Mapping[PurePosixPath, str]
+    """Loader path → archive name in the new wheel, of the wheel's own ELF files; sorted."""
+
+    def place(self, filename: str) -> PurePosixPath:
+        """Return where a file of the library folder is installed."""
+        return install_path(self.facts.wheel.data, f"{self.folder}/{filename}")
+
+    def files(self) -> dict[PurePosixPath, Elf | Unusable]:
+        """Return all files of the wheel by loader path, moved programs at their new place."""
+        files = self.facts.files()
+        for move in self.moves:
+            del files[self.facts.path(move.member)]
+            files[self.facts.path(move.moved)] = self.facts.elfs[move.member]
+        return files
+
+
+def arrange(facts: Facts, elfs: Mapping[str, Elf], architecture: Architecture, options: Options) -> Arrangement:
+    """Lay a wheel out; elfs are its ELF files that something may run or load."""
+    folder = _library_folder(facts, elfs, options)
+    moves = tuple(sorted(_programs(facts, elfs, folder, architecture, options)))
+    moved = dict(moves)
+    members = {facts.path(moved.get(name, name)): moved.get(name, name) for name in elfs}
+    return Arrangement(facts, architecture, folder, moves, MappingProxyType(dict(sorted(members.items()))))
+
+
+def _library_folder(facts: Facts, elfs: Mapping[str, Elf], options: Options) -> str:
+    """Return the library folder's archive name: beside the packages, in the scheme that the ELF files are in."""
+    folder = facts.wheel.name.distribution + options.lib_suffix
+    platlib = f"{facts.wheel.data}/platlib/"
+    pure_root = facts.wheel.field("Root-Is-Purelib")[:1] == ("true",)
+    return platlib + folder if pure_root and any(name.startswith(platlib) for name in elfs) else folder
+
+
+def _programs(
+    facts: Facts, elfs: Mapping[str, Elf], folder: str, architecture: Architecture, options: Options
+) -> Iterator[Move]:
+    """Yield the programs in .data/scripts that need a library: only beside the others can they find one.
+
+    How far the scripts' folder is from site-packages, only the installer knows.
+    """
+    for name, elf in elfs.items():
+        path = facts.path(name)
+        if str(scheme_root(path)) == _SCRIPTS and any(_is_wanted(need, architecture, options) for need in elf.needed):
+            yield Move(name, f"{folder}/{path.name}")
+
+
+def _is_wanted(needed: str, architecture: Architecture, options: Options) -> bool:
+    is_musl = is_reserved(needed) or needed == str(architecture.loader)
+    return not is_musl and not is_libpython(needed) and not is_excluded(needed, options.exclude)

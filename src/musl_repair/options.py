@@ -1,0 +1,32 @@
+"""What a user can ask of a repair."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import PurePosixPath
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The choices that a plan depends on."""
+
+    platform: str = "auto"
+    """auto, musllinux_X_Y or musllinux_X_Y_ARCH."""
+    exclude: tuple[str, ...] = ()
+    """Shell patterns of needed names that are not vendored."""
+    lib_suffix: str = ".libs"
+    """Vendored libraries go into the folder <distribution><lib_suffix>."""
+    lower_relr: bool = True
+    polyfill: bool = False
+    """Let the wheel carry small functions that are newer than its tag."""
+    library_path: tuple[PurePosixPath, ...] = ()
+    """Loader paths of more folders to look in."""
+    accepted: frozenset[str] = frozenset()
+    """Codes of findings that the user does not want to hear of."""
+    strict: bool = False
+    """Refuse a wheel with warnings too."""
+    allow_pure: bool = False
+    """Let a wheel without ELF files through, unchanged."""

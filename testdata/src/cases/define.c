@@ -1,0 +1,4 @@
+/* A library that has one function (-DDEFINES=name). */
+
+void DEFINES(void);
+void DEFINES(void) {}

@@ -1,0 +1,27 @@
+#include "harness.h"
+#include <sys/ioctl.h>
+#include <termios.h>
+
+const long newer[] = {-1};
+
+static void run(void *function, int old_kernel)
+{
+	int (*tcsetwinsize_)(int, struct winsize *) = (int (*)(int, struct winsize *))function;
+	struct winsize set = {0}, got;
+	int terminal = posix_openpt(O_RDWR | O_NOCTTY), null = open("/dev/null", O_RDWR), set_by, got_by;
+	(void)old_kernel;
+	CHECK(terminal >= 0 && null >= 0);
+	for (int i = 0; i < 200; i++) {
+		set = (struct winsize){(unsigned short)draw(), (unsigned short)draw(), (unsigned short)draw(), (unsigned short)draw()};
+		memset(&got, 0x55, sizeof got);
+		set_by = tcsetwinsize_(terminal, &set);
+		got_by = ioctl(terminal, (int)TIOCGWINSZ, &got);
+		CHECK(!set_by && !got_by && !memcmp(&set, &got, sizeof set));
+		record("rows", got.ws_row);
+	}
+	record("no terminal", tcsetwinsize_(null, &set));
+	record("no file", tcsetwinsize_(-1, &set));
+	record("no memory", tcsetwinsize_(terminal, NULL));
+	close(terminal);
+	close(null);
+}
