@@ -70,9 +70,7 @@ def call(*command: str | Path, environment: Mapping[str, str] | None = None) -> 
 
 def medians(runs: Sequence[Usage]) -> Usage:
     """Return the median of each quantity."""
-    return Usage(
-        median(run.wall for run in runs), median(run.cpu for run in runs), median(run.memory for run in runs)
-    )
+    return Usage(median(run.wall for run in runs), median(run.cpu for run in runs), median(run.memory for run in runs))
 
 
 def without_packages(scripts: Path) -> dict[str, str]:

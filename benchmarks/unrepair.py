@@ -74,7 +74,7 @@ def _plain_metadata(content: bytes) -> bytes:
 
 
 def _plain_elf(content: bytes, renames: Mapping[str, str], patchelf: Path, soname: str | None = None) -> bytes:
-    """Return an ELF file that needs its libraries by their plain names and looks for them in no folder of vendored ones.
+    """Return an ELF file that needs its libraries by their plain names and has no rpath to a folder of vendored ones.
 
     Other entries of its rpath stay: they lead to libraries that the wheel had before it was repaired.
     """

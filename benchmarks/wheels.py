@@ -26,11 +26,11 @@ _MUSL_NAMES: Final = {"i686": "i386", "armv7l": "armhf", "ppc64le": "powerpc64le
 _CFLAGS: Final = ("-O1", "-g0", "-fPIC", "-fno-sanitize=all", "-fno-stack-protector", "-ffreestanding")
 
 _PYTHON_API: Final = (
-    *("PyArg_ParseTuple", "PyLong_FromLong", "PyLong_AsLong", "PyFloat_FromDouble", "PyFloat_AsDouble", "PyErr_SetString"),
-    *("PyTuple_New", "PyList_New", "PyList_Append", "PyDict_New", "PyDict_SetItemString", "PyUnicode_FromString"),
-    *("PyBytes_FromStringAndSize", "PyObject_GetAttrString", "PyObject_Call", "PyModule_AddObject", "PyErr_Occurred"),
-    *("PyType_Ready", "PyCapsule_New", "PyEval_SaveThread", "PyEval_RestoreThread", "PyModule_Create2"),
-)  # fmt: skip
+    *("PyArg_ParseTuple", "PyLong_FromLong", "PyLong_AsLong", "PyFloat_FromDouble", "PyFloat_AsDouble", "PyTuple_New"),
+    *("PyList_New", "PyList_Append", "PyDict_New", "PyDict_SetItemString", "PyUnicode_FromString", "PyObject_Call"),
+    *("PyBytes_FromStringAndSize", "PyObject_GetAttrString", "PyModule_AddObject", "PyErr_Occurred", "PyCapsule_New"),
+    *("PyType_Ready", "PyEval_SaveThread", "PyEval_RestoreThread", "PyModule_Create2", "PyErr_SetString"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,18 @@ class Input:
     label: str
     wheel: Path
     libraries: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Small extensions, and libraries that all of them need."""
+
+    extensions: int
+    libraries: int
+    functions: int = 500
+    """Of each library."""
+    data: int = 0
+    """Bytes of constants of each library."""
 
 
 def write_wheel(path: Path, distribution: str, version: str, files: Iterable[tuple[str, bytes]]) -> Path:
@@ -86,7 +98,9 @@ class Compiler:
         self._machine: Final = platform.machine()
         work.mkdir(parents=True, exist_ok=True)
         musl = _MUSL_NAMES.get(self._machine, self._machine)
-        self._libc: Final = self.library(f"libc.musl-{musl}.so.1", self.compile("libc", "void exit(int x) { (void)x; }"))
+        self._libc: Final = self.library(
+            f"libc.musl-{musl}.so.1", self.compile("libc", "void exit(int x) { (void)x; }")
+        )
 
     def _call(self, *arguments: str | Path) -> None:
         cache = str(self.work / "cache")
@@ -150,29 +164,22 @@ def linux_name(distribution: str) -> str:
 
 
 def extensions_wheel(
-    compiler: Compiler,
-    folder: Path,
-    label: str,
-    *,
-    extensions: int,
-    libraries: int,
-    functions: int = 500,
-    data: int = 0,
-    extra: Iterable[tuple[str, bytes]] = (),
+    compiler: Compiler, folder: Path, label: str, recipe: Recipe, extra: Iterable[tuple[str, bytes]] = ()
 ) -> Input:
-    """Make a wheel of small extensions that share some libraries, each with so many functions and bytes of data."""
-    names = [f"bench{number}" for number in range(libraries)]
+    """Make a wheel of small extensions that share some libraries; extra are members besides."""
+    names = [f"bench{number}" for number in range(recipe.libraries)]
     shared = folder / "libraries"
     linked = []
     for name in names:
-        constants = compiler.work / f"{name}.bin" if data else None
+        constants = compiler.work / f"{name}.bin" if recipe.data else None
         if constants is not None:
-            constants.write_bytes(mixed_bytes(data, seed=7))
-        source = library_source(name, functions, constants)
+            constants.write_bytes(mixed_bytes(recipe.data, seed=7))
+        source = library_source(name, recipe.functions, constants)
         linked.append(compiler.library(f"lib{name}.so.1", compiler.compile(name, source), folder=shared))
     start = compiler.compile("extension", extension_source(names))
     modules = (
-        (f"bench/ext_{number}.so", compiler.extension(f"ext_{number}", start, *linked)) for number in range(extensions)
+        (f"bench/ext_{number}.so", compiler.extension(f"ext_{number}", start, *linked))
+        for number in range(recipe.extensions)
     )
     init = ("bench/__init__.py", b'"""A benchmark."""\n')
     wheel = write_wheel(folder / linux_name("bench"), "bench", "1.0", (init, *extra, *modules))

@@ -105,7 +105,7 @@ class System:
     packages: Mapping[PurePosixPath, Package] = field(default_factory=dict)
     path: tuple[PurePosixPath, ...] = DEFAULT_PATH
 
-    def _repr_pretty_(self, printer: RepresentationPrinter, cycle: bool) -> None:  # noqa: FBT001, ARG002 - hypothesis'
+    def _repr_pretty_(self, printer: RepresentationPrinter, cycle: bool) -> None:  # noqa: ARG002 - hypothesis'
         """Show what a failing law is about: who needs whom. musl itself exports too much to be read."""
         needs = {str(path): answer.needed for path, answer in self.files.items() if isinstance(answer, Elf)}
         printer.text(f"System({needs}, links={self.links})")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _INIT_ARRAY: Final = 25
 _INIT_ARRAYSZ: Final = 27
 _PLTGOT: Final = 3
+_NOBITS: Final = 8
 
 
 class NotHereError(Exception):
@@ -253,7 +254,13 @@ def _shift_section(name: bytes, field: str, change: int) -> Callable[[Victim], N
 
 
 def _byte(name: bytes, inside: int = 0, mask: int = 0x40) -> Callable[[Victim], None]:
-    return lambda victim: victim.flip(victim.section(name)[1].offset + inside, mask)
+    def harm(victim: Victim) -> None:
+        section = victim.section(name)[1]
+        if section.type == _NOBITS:
+            raise NotHereError(name)
+        victim.flip(section.offset + inside, mask)
+
+    return harm
 
 
 def _last_byte(name: bytes) -> Callable[[Victim], None]:
@@ -289,9 +296,7 @@ def _gnu_chain(victim: Victim) -> None:
 
 def _shrink_table(victim: Victim) -> None:
     rel = victim.image.header.machine in REL_MACHINES
-    tag, form = (
-        (image_.DT_RELSZ, victim.image.layout.rel) if rel else (image_.DT_RELASZ, victim.image.layout.rela)
-    )
+    tag, form = (image_.DT_RELSZ, victim.image.layout.rel) if rel else (image_.DT_RELASZ, victim.image.layout.rela)
     victim.set_value(tag, victim.value(tag) - form.size)
 
 

@@ -562,11 +562,16 @@ def test_more_dynamic_entries_than_any_linker_writes_are_refused(kind: ElfFile) 
 
 
 def test_version_needs_that_are_entangled_are_refused_soon(kind: ElfFile) -> None:
-    """Each record of 16 bytes is a file with 65535 versions, and one of the versions of all files before it."""
+    """Each record of 16 bytes is a file with 65535 versions, and one of all files before it: 50 million in all."""
     order = "<" if kind.little else ">"
-    records = struct.pack(order + "HHIII", 1, 0xFFFF, 0, 16, 16) * 10_000
+    records = struct.pack(order + "HHIII", 1, 0xFFFF, 0, 16, 16) * 10_000 + struct.pack(order + "HHIII", 1, 0, 0, 16, 0)
     begin = time.process_time()
-    assert outcome(with_fields(kind, dynamic=((0x6FFFFFFF, 10_000),), tail=(0x6FFFFFFE, records)).build()) is None
+    # A string of 15 bytes, so that the one at 16, where each record says that its version is, is empty.
+    source = with_fields(
+        kind, named=((14, "fifteen-letters"),), dynamic=((0x6FFFFFFF, 10_000),), tail=(0x6FFFFFFE, records)
+    )
+    with pytest.raises(ElfError, match="32768 version needs or more"):
+        read_elf(source.build())
     assert time.process_time() - begin < 2
 
 
@@ -583,8 +588,11 @@ def test_many_symbols_with_one_endless_name_are_refused(kind: ElfFile) -> None:
     assert outcome(bytes(data)) is None
 
 
-def test_notes_beyond_count_do_not_keep_the_reader(kind: ElfFile) -> None:
-    data = with_fields(kind, notes=((b"GNU", 3, b"\xab" * 20), *[(b"GNU", 99, b"")] * 100_000)).build()
+def test_notes_that_a_thousand_segments_share_do_not_keep_the_reader() -> None:
+    data = bytearray(ElfFile(notes=((b"GNU", 3, b"\xab" * 20), *[(b"GNU", 99, b"")] * 20_000)).build())
+    headers = bytes(data[64 : 64 + 3 * 56])
+    struct.pack_into("<Q", data, 32, len(data))  # e_phoff
+    struct.pack_into("<H", data, 56, 1003)  # e_phnum
     begin = time.process_time()
-    assert read_elf(data).build_id == "ab" * 20
+    assert read_elf(bytes(data) + headers + headers[2 * 56 :] * 1000).build_id == "ab" * 20
     assert time.process_time() - begin < 2

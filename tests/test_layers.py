@@ -19,9 +19,28 @@ LAYERS = (
         "read",
         ("elfimage", "relocations", "notes", "elf", "codec", "archive", "wheel", "sysroot", "facts", "reading"),
     ),
-    ("rules", ("abi", "policy", "loader", "requirement", "tagging")),
-    ("decide", ("resolve", "binding", "grafts", "patches", "filechecks", "wheelchecks", "check", "plan")),
-    ("effect", ("segment", "relr", "patchelf", "mend", "unharmed", "proof", "overlay", "repair")),
+    ("rules", ("abi", "polyfill", "policy", "loader", "graph", "requirement", "tagging")),
+    (
+        "decide",
+        (
+            "options",
+            "target",
+            "resolve",
+            "binding",
+            "arrangement",
+            "patches",
+            "grafts",
+            "polyfilling",
+            "filechecks",
+            "wheelchecks",
+            "check",
+            "plan",
+        ),
+    ),
+    (
+        "effect",
+        ("segment", "relr", "patchelf", "mend", "unmoved", "unharmed", "proof", "overlay", "assembly", "repair"),
+    ),
     ("tell", ("report", "show", "abi_report", "lddtree", "cli_options", "cli_inspect", "cli")),
 )
 """Top to bottom. Within a layer the order of the list holds as well."""
@@ -37,7 +56,9 @@ OWNERS = {
     "subprocess": {"patchelf"},
     "click": COMMAND_LINE,
     "rich": {"show"},
-    "tempfile": {"repair"},
+    "zlib": {"codec"},
+    "deflate": {"codec"},
+    "tempfile": {"patchelf"},
     "concurrent": {"repair"},
     "packaging": {"wheel"},
 }
@@ -48,12 +69,18 @@ AMBIENT_CALLS = frozenset({"print()", "input()", "chdir", "getcwd", "cwd", "syst
 ENVIRONMENT = frozenset({"environ", "environb", "getenv"})
 
 
+FILES = {path.stem: path for path in PACKAGE.glob("*.py")} | {
+    path.parent.name: path for path in PACKAGE.glob("*/__init__.py")
+}
+"""Module → its file; a package counts as one module."""
+
+
 def modules() -> list[str]:
-    return sorted(path.stem for path in PACKAGE.glob("*.py"))
+    return sorted(FILES)
 
 
 def nodes(module: str) -> Iterator[ast.AST]:
-    return ast.walk(ast.parse((PACKAGE / f"{module}.py").read_text("utf-8")))
+    return ast.walk(ast.parse(FILES[module].read_text("utf-8")))
 
 
 def imported(module: str) -> Iterator[str]:
@@ -65,15 +92,14 @@ def imported(module: str) -> Iterator[str]:
             assert node.module is not None, f"{module} has a relative import"
             assert not node.level, f"{module} has a relative import"
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and name_used(node.func) == "import_module":
+            yield from (str(name.value) for name in node.args if isinstance(name, ast.Constant))
 
 
 def imported_modules(module: str) -> set[str]:
     """Return the modules of the package that a module imports."""
     names = [name.split(".") for name in imported(module)]
-    return {name[1] for name in names if name[0] == "musl_repair" and f"{name[1]}.py" in _FILES}
-
-
-_FILES = frozenset(path.name for path in PACKAGE.glob("*.py"))
+    return {name[1] for name in names if name[0] == "musl_repair" and name[1] in FILES}
 
 
 def name_used(node: ast.AST) -> str | None:

@@ -6,8 +6,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import pytest
-from facts_by_hand import architecture, elf, glibc_elf, libc, paths, system
 
+from facts_by_hand import architecture, elf, glibc_elf, libc, paths, system
 from musl_repair.loader import (
     Attempt,
     Mounted,
@@ -168,7 +168,11 @@ def test_a_soname_is_no_name() -> None:
 
 
 def test_the_same_file_under_two_names_is_one_library() -> None:
-    world = {ROOT: elf("libone.so", "libtwo.so"), "/lib/libreal.so": elf("libx.so", rpath="$ORIGIN"), "/lib/libx.so": elf()}
+    world = {
+        ROOT: elf("libone.so", "libtwo.so"),
+        "/lib/libreal.so": elf("libx.so", rpath="$ORIGIN"),
+        "/lib/libx.so": elf(),
+    }
     links = {"/lib/libone.so": "/lib/libreal.so", "/lib/libtwo.so": "/lib/libreal.so"}
     assert found(world, links=links) == [
         ("a.so", "libone.so", "/lib/libone.so"),
@@ -178,7 +182,7 @@ def test_the_same_file_under_two_names_is_one_library() -> None:
 
 
 def test_a_library_keeps_its_first_short_name() -> None:
-    """musl sets the short name of what is loaded already only where it has none: libtwo.so is searched for again."""
+    """Musl sets the short name of what is loaded already only where it has none: libtwo.so is searched for again."""
     world = {
         ROOT: elf("libb.so", "libz.so"),
         "/lib/libb.so": elf("libone.so", "libtwo.so", rpath="/opt"),
@@ -186,7 +190,10 @@ def test_a_library_keeps_its_first_short_name() -> None:
         "/opt/libreal.so": elf(),
     }
     links = {"/opt/libone.so": "/opt/libreal.so", "/opt/libtwo.so": "/opt/libreal.so"}
-    assert found(world, links=links)[-2:] == [("libz.so", "libone.so", "/opt/libone.so"), ("libz.so", "libtwo.so", None)]
+    assert found(world, links=links)[-2:] == [
+        ("libz.so", "libone.so", "/opt/libone.so"),
+        ("libz.so", "libtwo.so", None),
+    ]
 
 
 def test_the_first_file_can_be_needed_by_what_it_loads() -> None:
@@ -391,7 +398,11 @@ def test_a_relative_entry_leads_nowhere_that_is_known() -> None:
     ids=lambda wrong: wrong.reason,
 )
 def test_musl_stops_at_the_first_file_that_opens(wrong: Unusable) -> None:
-    world = {ROOT: elf("liba.so", rpath="/own"), "/own/liba.so": wrong, "/lib/liba.so": elf()}
+    world: dict[str, Elf | Unusable] = {
+        ROOT: elf("liba.so", rpath="/own"),
+        "/own/liba.so": wrong,
+        "/lib/liba.so": elf(),
+    }
     (need,) = needs(world)
     assert need.missing
     assert need.searched == (Attempt(PurePosixPath("/own/liba.so"), wrong.reason),)
@@ -414,14 +425,22 @@ def test_musl_judges_no_library(wrong: Elf) -> None:
     ids=["a text file", "another machine", "another class", "glibc"],
 )
 def test_with_a_judge_unfit_candidates_are_passed_over_with_a_reason(wrong: Elf | Unusable, reason: str) -> None:
-    world = {ROOT: elf("liba.so", rpath="/own"), "/own/liba.so": wrong, "/lib/liba.so": elf()}
+    world: dict[str, Elf | Unusable] = {
+        ROOT: elf("liba.so", rpath="/own"),
+        "/own/liba.so": wrong,
+        "/lib/liba.so": elf(),
+    }
     (need,) = needs(world, accepts=refusal(elf()))
     assert need.found == PurePosixPath("/lib/liba.so")
     assert need.searched[0] == Attempt(PurePosixPath("/own/liba.so"), reason)
 
 
 def test_with_a_judge_nothing_fit_is_missing() -> None:
-    world = {ROOT: elf("liba.so"), "/lib/liba.so": elf(arch="i686"), "/usr/lib/liba.so": Unusable("no library")}
+    world: dict[str, Elf | Unusable] = {
+        ROOT: elf("liba.so"),
+        "/lib/liba.so": elf(arch="i686"),
+        "/usr/lib/liba.so": Unusable("no library"),
+    }
     (need,) = needs(world, accepts=refusal(elf()))
     assert need.missing
     assert [attempt.outcome for attempt in need.searched] == [

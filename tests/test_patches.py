@@ -6,8 +6,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import pytest
-from facts_by_hand import elf, paths
 
+from facts_by_hand import elf, paths
 from musl_repair.patches import Patch, graft_patch, rpath_to, wheel_patch
 
 if TYPE_CHECKING:

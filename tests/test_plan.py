@@ -8,6 +8,9 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from facts_by_hand import (
     architecture,
     elf,
@@ -19,23 +22,21 @@ from facts_by_hand import (
     system,
     wheel_facts,
 )
-from hypothesis import given
-from hypothesis import strategies as st
-
+from musl_repair.arrangement import Move
 from musl_repair.check import judge_wheel
 from musl_repair.errors import PlatformError, WheelError
 from musl_repair.facts import RecordFault
 from musl_repair.findings import Severity, errors_in
 from musl_repair.loader import Scope, is_reserved, load
+from musl_repair.options import Options
 from musl_repair.patches import Patch
-from musl_repair.plan import Move, Options, Plan, make_plan
+from musl_repair.plan import Plan, make_plan
 from musl_repair.sysroot import DEFAULT_PATH, Package, Unusable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from facts_by_hand import System
-
     from musl_repair.elf import Elf
     from musl_repair.facts import Facts
 
@@ -461,14 +462,19 @@ def edits_by_name(plan: Plan) -> dict[str, tuple[str, Patch]]:
 
 
 def test_a_graft_s_name_changes_with_how_the_libraries_that_it_needs_are_edited() -> None:
-    """libfoo has no DT_RELR, but what it needs has: lowered, that has another name, so libfoo other bytes."""
+    """Libfoo has no DT_RELR, but what it needs has: lowered, that has another name, so libfoo other bytes."""
     facts = wheel_facts({EXT: elf("libfoo.so.1")})
     lowered = edits_by_name(make_plan(facts, SYSTEM, Options()))
     kept = edits_by_name(make_plan(facts, SYSTEM, Options(lower_relr=False)))
-    assert {name: lowered[name] for name in lowered.keys() & kept} == {name: kept[name] for name in lowered.keys() & kept}
+    assert {name: lowered[name] for name in lowered.keys() & kept} == {
+        name: kept[name] for name in lowered.keys() & kept
+    }
 
 
 # Laws
+
+unhurried = settings(deadline=None)
+"""How long an example takes is the machine's business."""
 
 LIBRARIES: Final = ("liba.so.1", "libb.so.2", "libc1.so", "libd.so")
 WHEEL_FILES: Final = (
@@ -531,24 +537,26 @@ def some_system(draw: st.DrawFn) -> System:
     return system(files, musl=draw(st.sampled_from(("1.1.24", "1.2.5"))), links=links)
 
 
-some_options = st.builds(
-    Options, platform=st.sampled_from(("auto", "musllinux_1_2")), lower_relr=st.booleans()
-)
+some_options = st.builds(Options, platform=st.sampled_from(("auto", "musllinux_1_2")), lower_relr=st.booleans())
 
 
+@unhurried
 @given(some_wheel(), some_system(), some_options, st.permutations(WHEEL_FILES))
 def test_a_plan_does_not_depend_on_the_order_of_anything(
     facts: Facts, target: System, options: Options, order: list[str]
 ) -> None:
     members = sorted(facts.readings, key=lambda name: order.index(name) if name in order else -1)
     other = replace(facts, readings={name: facts.readings[name] for name in members})
-    turned = replace(target, files=dict(reversed(target.files.items())), links=dict(reversed(target.links.items())))
+    turned = replace(
+        target, files=dict(reversed([*target.files.items()])), links=dict(reversed([*target.links.items()]))
+    )
     one, two = make_plan(facts, target, options), make_plan(other, turned, options)
     assert one == make_plan(facts, target, options)
     assert one == two
     assert list(one.members) == list(two.members)
 
 
+@unhurried
 @given(some_wheel(), some_system(), some_options)
 def test_a_repaired_wheel_is_right(facts: Facts, target: System, options: Options) -> None:
     """With nothing but the wheel and musl, or the plan has said why not."""
@@ -562,6 +570,7 @@ def test_a_repaired_wheel_is_right(facts: Facts, target: System, options: Option
     assert of_code(judge_wheel(result).findings, "rpath-outside-wheel") == []
 
 
+@unhurried
 @given(some_wheel(), some_system(), some_options)
 def test_a_repair_of_a_repaired_wheel_changes_nothing(facts: Facts, target: System, options: Options) -> None:
     plan = make_plan(facts, target, options)
@@ -572,6 +581,7 @@ def test_a_repair_of_a_repaired_wheel_changes_nothing(facts: Facts, target: Syst
     assert not again.changes
 
 
+@unhurried
 @given(some_wheel(), some_system(), some_options)
 def test_in_a_repaired_wheel_each_need_leads_where_it_was_planned(
     facts: Facts, target: System, options: Options
@@ -589,6 +599,7 @@ def test_in_a_repaired_wheel_each_need_leads_where_it_was_planned(
         assert found == {place[at] for at in plan.resolution.edges[path].values()}
 
 
+@unhurried
 @given(some_wheel(), some_system(), st.tuples(some_options, some_options), some_wheel())
 def test_grafts_of_equal_names_have_equal_bytes(
     facts: Facts, target: System, options: tuple[Options, Options], other: Facts

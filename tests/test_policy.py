@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from facts_by_hand import architecture, elf, glibc_elf
 
+from facts_by_hand import architecture, elf, glibc_elf
 from musl_repair.abi import architectures
 from musl_repair.errors import PlatformError
 from musl_repair.policy import (

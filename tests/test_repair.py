@@ -25,8 +25,8 @@ from packaging.utils import parse_wheel_filename
 from builders import ARCHITECTURES, DEMO, DEMO_WHEEL, SYSROOTS, TESTDATA, wheel_members, write_wheel, zip_bytes
 from musl_repair.elf import read_elf
 from musl_repair.errors import MuslRepairError, OutputError, PatchError, RefusedError, WheelError
+from musl_repair.options import Options
 from musl_repair.patchelf import find_patchelf
-from musl_repair.plan import Options
 from musl_repair.repair import Tools, plan_wheel, repair_wheel
 from musl_repair.sysroot import Sysroot
 
@@ -68,7 +68,7 @@ def built_patchelf(tmp_path_factory: pytest.TempPathFactory) -> Patchelf:
     environment = tmp_path_factory.mktemp("patchelf-wrapper")
     subprocess.run([sys.executable, "-m", "venv", environment], check=True)
     # pip's cache would keep the result without the program that was built.
-    command = [environment / "bin" / "pip", "install", "-q", "--no-cache-dir", "patchelf-wrapper"]
+    command = [str(environment / "bin" / "pip"), "install", "-q", "--no-cache-dir", "patchelf-wrapper"]
     done = subprocess.run(command, env={**os.environ, "PATH": search_path}, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         pytest.skip(f"patchelf-wrapper cannot be installed: {done.stderr.strip().splitlines()[-1:]}")
@@ -127,7 +127,8 @@ def contents(wheel: Path) -> dict[str, bytes]:
 
 def stored(wheel: Path) -> dict[str, tuple[int, int, tuple[int, ...], bytes]]:
     """Return name → mode, method, date and the compressed bytes as they stand in the file."""
-    data, found = wheel.read_bytes(), {}
+    data = wheel.read_bytes()
+    found: dict[str, tuple[int, int, tuple[int, ...], bytes]] = {}
     with zipfile.ZipFile(wheel) as archive:
         for info in archive.infolist():
             at = info.header_offset

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from facts_by_hand import elf
 
+from facts_by_hand import elf
 from musl_repair.abi import Feature, Release
 from musl_repair.relocations import RELOCATIONS
 from musl_repair.requirement import (

@@ -6,26 +6,17 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import pytest
-from facts_by_hand import architecture, elf, glibc_elf, paths, program, system
 
-from musl_repair.resolve import (
-    Resolution,
-    Search,
-    inside_entries,
-    is_excluded,
-    is_extension,
-    is_libpython,
-    is_program,
-    resolve,
-    roots,
-    scheme_root,
-)
+from facts_by_hand import architecture, elf, glibc_elf, paths, program, system
+from musl_repair.graph import is_extension, is_program
+from musl_repair.resolve import Search, inside_entries, is_excluded, is_libpython, resolve, scheme_root
 from musl_repair.sysroot import DEFAULT_PATH, Unusable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from musl_repair.elf import Elf
+    from musl_repair.graph import Resolution
 
 EXT = "/<wheel>/demo/_ext.so"
 
@@ -176,8 +167,8 @@ def test_the_system_s_closure_is_followed_to_real_files() -> None:
         "/usr/lib/liba.so.1.2": {"libb.so": "/usr/lib/libb.so", "liba.so.1": "/usr/lib/liba.so.1.2"},
         "/usr/lib/libb.so": {},
     }
-    assert result.closure(PurePosixPath("/usr/lib/libb.so")) == frozenset(paths(["/usr/lib/libb.so"]))
-    assert result.closure(PurePosixPath(EXT)) == frozenset(result.elfs)
+    assert result.closures[PurePosixPath("/usr/lib/libb.so")] == frozenset(paths(["/usr/lib/libb.so"]))
+    assert result.closures[PurePosixPath(EXT)] == frozenset(result.elfs)
 
 
 def test_two_names_of_one_file_lead_to_it() -> None:
@@ -292,7 +283,7 @@ def test_roots_are_what_no_other_file_needs_and_what_python_or_the_kernel_loads(
             "/<wheel>/ring2.so": elf("ring1.so"),
         }
     )
-    assert [path.name for path in roots(result)] == ["ext.so", "ring1.so", "run.so", "top.so"]
+    assert [path.name for path in result.roots] == ["ext.so", "ring1.so", "run.so", "top.so"]
 
 
 def test_resolving_does_not_depend_on_the_order_of_files() -> None:

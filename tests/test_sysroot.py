@@ -338,6 +338,12 @@ def test_links_of_this_machine_are_resolved_on_this_machine(root: Path) -> None:
         assert sysroot.read(folder / name) == read_elf(OTHER)
 
 
+def test_no_dots_lead_from_this_machine_into_the_root(root: Path) -> None:
+    file(root, "/in-the-root-only/libx.so")
+    assert read(root, f"{HOST}/../in-the-root-only/libx.so") is None
+    assert read(root, f"{HOST}/usr/../../../in-the-root-only/libx.so") is None
+
+
 def test_a_file_is_placed_in_the_root_if_it_lies_there(root: Path) -> None:
     sysroot = Sysroot(root)
     assert sysroot.place(root / "lib" / "libx.so") == PurePosixPath("/lib/libx.so")

@@ -150,7 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown:
         parser.error(f"unknown architecture: {', '.join(sorted(unknown))}")
     if version("ziglang") != ZIG:
-        parser.error(f"ziglang is {version('ziglang')}, but the libraries are made by {ZIG}: pip install ziglang=={ZIG}")
+        parser.error(f"ziglang is {version('ziglang')}, the libraries are made by {ZIG}: pip install ziglang=={ZIG}")
     wanted = [arch for arch in ARCHES if not options.arch or arch.tag in options.arch]
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from musl_repair.archive import Archive, Date, Member
+from musl_repair.elf import Elf, read_elf
 from musl_repair.errors import ElfError, PatchError
-from musl_repair.mend import mend_notes
+from musl_repair.mend import mend_notes, mend_symbols
 from musl_repair.overlay import Fresh, make_fresh
 from musl_repair.proof import prove
 from musl_repair.relr import lower_relr
@@ -18,11 +19,11 @@ if TYPE_CHECKING:
     from pathlib import PurePosixPath
     from typing import Protocol
 
-    from musl_repair.elf import Elf
     from musl_repair.facts import Facts
     from musl_repair.patchelf import Patchelf
     from musl_repair.patches import Patch
     from musl_repair.plan import Plan
+    from musl_repair.strip import Strip
     from musl_repair.sysroot import Sysroot
 
     class Run(Protocol):
@@ -57,6 +58,13 @@ class Form:
     """Compression, 0 to 9."""
 
 
+class Editors(NamedTuple):
+    """The programs that edit ELF files; None for one that the plan has no use for."""
+
+    patchelf: Patchelf | None
+    strip: Strip | None
+
+
 class Made(NamedTuple):
     """A member that is ready to be written, its row of RECORD, and its facts where an ELF file was edited."""
 
@@ -77,15 +85,16 @@ class Assembly:
     """One new wheel in the making."""
 
     def __init__(
-        self, archive: Archive, facts: Facts, plan: Plan, sysroot: Sysroot, patchelf: Patchelf | None, form: Form
+        self, archive: Archive, facts: Facts, plan: Plan, sysroot: Sysroot, editors: Editors, form: Form
     ) -> None:
-        """Take what the members come from; without a patchelf no patch of the plan may have edits."""
+        """Take what the members come from, and what edits them."""
         self._archive = archive
         self._facts = facts
         self._plan = plan
         self._sysroot = sysroot
-        self._patchelf = patchelf
+        self._patchelf = editors.patchelf
         self._form = form
+        self._strip = editors.strip
         self._patches = {patch.member: patch for patch in plan.patches}
         self._grafts = {graft.member: graft for graft in plan.grafts}
         self._moved = {move.moved: move.member for move in plan.moves}
@@ -163,16 +172,27 @@ class Assembly:
     def _patch(self, patch: Patch, before: Elf, source: bytes) -> tuple[bytes, Elf]:
         architecture = self._plan.architecture
         page_size = architecture.max_page if architecture is not None else 0x1000
+        if patch.strip and self._strip is not None:
+            source = self._strip.strip(source, patch.member)
+            before = self._same(patch, before, source)
         editor = str(self._patchelf) if patch.edits else "relr lowering"
         content = source
         try:
             if patch.edits and self._patchelf is not None:
                 content = mend_notes(source, self._patchelf.edit(source, patch, page_size=page_size))
+                content = mend_symbols(source, content)
             if patch.lower_relr:
                 content = lower_relr(content)
         except ElfError as error:
             raise PatchError(f"{patch.member}: {editor} left a broken file: {error}") from error
         return content, prove(before, source, content, patch, page_size=page_size, editor=editor)
+
+    def _same(self, patch: Patch, before: Elf, stripped: bytes) -> Elf:
+        """Return the facts of a stripped file, which are to be those that it had."""
+        found = read_elf(stripped)
+        if replace(found, page_size=before.page_size) != before:
+            raise PatchError(f"{patch.member}: {self._strip} changed more than symbols and debug information")
+        return found
 
     def _launcher(self, name: str) -> _Content:
         place: PurePosixPath = install_path(self._facts.wheel.data, self._launchers[name]).relative_to(MOUNT)

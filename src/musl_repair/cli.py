@@ -41,19 +41,23 @@ class _DefaultsToRepair(click.Group):
     """A group whose command "repair" may be left out."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        own = {*self.commands, "--version", *ctx.help_option_names}
-        if args and args[0] not in own:
-            args = ["repair", *args]
+        own = {*self.commands, "-V", "--version", *ctx.help_option_names}
+        at = next((index for index, word in enumerate(args) if word.strip("v") != "-" and word != "--verbose"), None)
+        if at is not None and args[at] not in own:
+            args = [*args[:at], "repair", *args[at:]]
         return super().parse_args(ctx, args)
 
 
 @click.group(cls=_DefaultsToRepair, context_settings=CONTEXT, no_args_is_help=True)
-@click.version_option(__version__, prog_name="musl-repair")
-def cli() -> None:
+@click.version_option(__version__, "-V", "--version", prog_name="musl-repair")
+@click.option("-v", "--verbose", count=True, help="Tell more; the same as behind the command.")
+@click.pass_context
+def cli(ctx: click.Context, *, verbose: int) -> None:
     """Turn wheels built on musl Linux into musllinux wheels that load everywhere their tag says.
 
     "musl-repair WHEEL..." is short for "musl-repair repair WHEEL...".
     """
+    ctx.obj = verbose
 
 
 @cli.command(context_settings=CONTEXT)
@@ -123,17 +127,22 @@ def cli() -> None:
     default=True,
     help="Compare every member of the input with its CRC and RECORD (default: yes).",
 )
+@option("--strip", is_flag=True, help="Strip symbols and debug information from all ELF files first.")
+@option("--no-update-tags", is_flag=True, help="Keep the tags that the wheel has.")
+@option("--only-plat", is_flag=True, help="For auditwheel's command lines: a wheel gets no other tag here anyway.")
+@option("--patcher", type=click.Choice(["patchelf"]), default="patchelf", help="For auditwheel's command lines.")
 @option("--strict", is_flag=True, help="Refuse wheels with warnings too.")
 @option("--disable-isa-ext-check", is_flag=True, help="Accept files that need more than the baseline processor.")
 @option("--dry-run", is_flag=True, help="Print what would be done, and do nothing.")
 @json_option
 @option("-v", "--verbose", count=True, help="Tell where each library was found.")
-def repair(**arguments: Any) -> int:
+@click.pass_obj
+def repair(verbosity: int, /, **arguments: Any) -> int:
     """Vendor the libraries that WHEELs need, and tag them musllinux.
 
     The path of each new wheel is printed. Every option can be set in the environment as MUSL_REPAIR_<OPTION>.
     """
-    return _Repairing(arguments).run()
+    return _Repairing({**arguments, "verbose": arguments["verbose"] + verbosity}).run()
 
 
 class _Repairing:
@@ -173,16 +182,20 @@ class _Repairing:
             library_path=tuple(sysroot.locate(folder) for folder in folders(self._arguments["ldpaths"])),
             accepted=frozenset({"isa-level"} if self._arguments["disable_isa_ext_check"] else ()),
             strict=self._arguments["strict"],
+            strip=self._arguments["strip"],
+            update_tags=not self._arguments["no_update_tags"],
             allow_pure=self._arguments["allow_pure_python_wheel"],
         )
 
     def _tools(self) -> Tools:
         from musl_repair.assembly import Form
         from musl_repair.repair import Tools
+        from musl_repair.strip import find_strip
 
         given: Path | None = self._arguments["patchelf"]
         return Tools(
             patchelf=cache(lambda: _patchelf(given)),
+            strip=lambda architecture: find_strip(architecture, os.environ.get("PATH")),
             jobs=self._arguments["jobs"] or os.cpu_count() or 1,
             form=Form(_source_date(os.environ.get("SOURCE_DATE_EPOCH")), self._arguments["zip_compression_level"]),
             verify_input=self._arguments["verify_input"],

@@ -42,6 +42,7 @@ sysroot_option = option(
 ldpaths_option = option(
     "--ldpaths",
     default="",
+    also=("AUDITWHEEL_LD_LIBRARY_PATH",),
     metavar="DIR:DIR...",
     help="More folders to look for libraries in: of the sysroot, else of this machine.",
 )

@@ -1,15 +1,18 @@
-"""What patchelf leaves wrong about notes, put right: note sections' alignment and the segments that name them.
+"""What patchelf leaves wrong and no loader minds, put right: notes' alignment and segments, sections of symbols.
 
 patchelf 0.19 gives a note section that it moves the alignment of an address in big-endian files, 8 instead of 4, and
 readelf and gdb read 4-byte notes wrongly with it. patchelf 0.11 does so in all 64-bit files, and leaves the program
-headers pointing at where the notes were. Source: what those versions do to testdata; System V ABI chapter 5.
+headers pointing at where the notes were. patchelf 0.14.5 to 0.18 sorts the sections and leaves the dynamic symbols
+with the old numbers. Source: what those versions do to testdata; System V ABI chapter 5.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from musl_repair.elfimage import PT_NOTE, SHF_ALLOC, SHT_NOTE, Image, Segment, read_image
+from musl_repair.elf import symbol_count
+from musl_repair.elfimage import DT_SYMTAB, PT_NOTE, SHF_ALLOC, SHT_NOTE, Image, Segment, read_image
+from musl_repair.errors import ElfError
 from musl_repair.segment import Section, Sections
 
 if TYPE_CHECKING:
@@ -33,6 +36,32 @@ def mend_notes(source: bytes, edited: bytes) -> bytes:
         if segment.type in (PT_NOTE, _PT_GNU_PROPERTY):
             _write_segment(new, data, index, _moved(segment, before, after))
     return bytes(data)
+
+
+def mend_symbols(source: bytes, edited: bytes) -> bytes:
+    """Return an edited file whose dynamic symbols name the sections that they did, whatever number these have now.
+
+    Raises ElfError for broken files.
+    """
+    old, new, data = read_image(source), read_image(edited), bytearray(edited)
+    before, after = Sections(old, bytearray(source)), Sections(new, data)
+    names = [before.name(index) for index in range(len(before.all))]
+    numbers = {after.name(index): index for index in reversed(range(len(after.all)))}
+    (first, old_size), (start, size) = _symbols(old), _symbols(new)
+    if start + size > len(data):
+        raise ElfError("the dynamic symbols are outside the file")
+    layout, place = old.layout, 6 if old.layout.bits == 64 else 14
+    for at in range(0, min(size, old_size), layout.sym.size):
+        (number,) = layout.half.unpack_from(source, first + at + place)
+        if 0 < number < len(names) and names.count(names[number]) == 1 and names[number] in numbers:
+            layout.half.pack_into(data, start + at + place, numbers[names[number]])
+    return bytes(data)
+
+
+def _symbols(image: Image) -> tuple[int, int]:
+    """Return offset and size of the dynamic symbol table."""
+    address = image.tag(DT_SYMTAB)
+    return (0, 0) if address is None else (image.offset(address), symbol_count(image) * image.layout.sym.size)
 
 
 def _notes_by_index(sections: Sections) -> dict[bytes, int]:

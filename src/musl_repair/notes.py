@@ -40,7 +40,7 @@ class Notes:
 def read_notes(image: Image) -> Notes:
     """Read the note segments. A note that does not fit ends its segment, too many end the reading: no loader cares."""
     build_id, isa, dlopen = None, 0, []
-    for owner, kind, content in islice(_notes(image), _MAX_NOTES):
+    for owner, kind, content in all_notes(image):
         if owner == b"GNU" and kind == _NT_GNU_BUILD_ID:
             build_id = build_id or content.hex()
         elif owner == b"GNU" and kind == _NT_GNU_PROPERTY_TYPE_0:
@@ -48,6 +48,11 @@ def read_notes(image: Image) -> Notes:
         elif owner == b"FDO" and kind == _NT_FDO_DLOPEN:
             dlopen.append(content.rstrip(b"\0").decode("utf-8", "replace"))
     return Notes(build_id, isa, tuple(dlopen))
+
+
+def all_notes(image: Image) -> Iterator[tuple[bytes, int, bytes]]:
+    """Yield (owner, type, content) of the notes in file order, as far as they fit and are not too many."""
+    return islice(_notes(image), _MAX_NOTES)
 
 
 def _notes(image: Image) -> Iterator[tuple[bytes, int, bytes]]:

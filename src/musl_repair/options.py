@@ -22,6 +22,10 @@ class Options:
     lower_relr: bool = True
     polyfill: bool = False
     """Let the wheel carry small functions that are newer than its tag."""
+    strip: bool = False
+    """Strip all ELF files of the wheel, and all that is vendored, first."""
+    update_tags: bool = True
+    """False: file name and WHEEL keep the tags that they have."""
     library_path: tuple[PurePosixPath, ...] = ()
     """Loader paths of more folders to look in."""
     accepted: frozenset[str] = frozenset()

@@ -5,27 +5,22 @@ Source: patchelf(1). Before 0.14.5 it mixes up several edits in one call, so tho
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
-import tempfile
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from musl_repair.errors import PatchError
+from musl_repair.programs import call, file_with
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from musl_repair.patches import Patch
 
 _VERSION: Final = re.compile(r"patchelf (\d+(?:\.\d+)*)")
 _FIRST_SOUND_WITH_SEVERAL: Final = (0, 14, 5)
-_TIMEOUT: Final = 600
-"""Seconds; patchelf needs a few for the largest libraries there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,62 +36,20 @@ class Patchelf:
 
     def edit(self, content: bytes, patch: Patch, *, page_size: int) -> bytes:
         """Return an edited file. Raises PatchError with what patchelf said where it fails."""
-        with _file(content) as (path, descriptors):
-            self._run(patch, path, descriptors, page_size)
+        with file_with(content) as (path, descriptors):
             try:
+                self._run(patch, path, descriptors, page_size)
                 return path.read_bytes()
-            except OSError as error:
-                raise PatchError(f"{patch.member}: {self} left no file: {error.strerror}") from error
+            except (PatchError, OSError) as error:
+                raise PatchError(f"{patch.member}: {self}: {error}") from error
 
     def _run(self, patch: Patch, path: Path, descriptors: tuple[int, ...], page_size: int) -> None:
         edits = edit_arguments(patch)
         # Reversed, because each call puts a new need before all others.
         calls = [edits] if self.version >= _FIRST_SOUND_WITH_SEVERAL else [(edit,) for edit in reversed(edits)]
-        for call in calls:
-            arguments = [argument for edit in call for argument in edit]
-            command = [str(self.path), "--page-size", str(page_size), *arguments, str(path)]
-            self._call(command, patch.member, descriptors)
-
-    def _call(self, command: list[str], member: str, descriptors: tuple[int, ...]) -> None:
-        # The file is one that we made and named: its name is absolute and cannot be taken for an option (S603).
-        try:
-            done = subprocess.run(  # noqa: S603
-                command,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="backslashreplace",
-                check=False,
-                timeout=_TIMEOUT,
-                pass_fds=descriptors,
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise PatchError(f"{member}: cannot run {self}: {error}") from error
-        if done.returncode != 0:
-            said = done.stderr.strip() or f"exit status {done.returncode}"
-            raise PatchError(f"{member}: {self} failed: {said}")
-
-
-@contextmanager
-def _file(content: bytes) -> Iterator[tuple[Path, tuple[int, ...]]]:
-    """Give a file with this content and the descriptors that another program needs to open it.
-
-    In memory where the system can: quick, and gone with the process however it ends. Else a temporary file.
-    """
-    try:
-        descriptor = os.memfd_create("musl-repair", 0)
-    except (AttributeError, OSError):  # not Linux, or forbidden
-        with tempfile.NamedTemporaryFile(prefix="musl-repair-") as file:
-            file.write(content)
-            file.flush()
-            yield Path(file.name), ()
-        return
-    try:
-        with os.fdopen(descriptor, "wb", closefd=False) as out:
-            out.write(content)
-        yield Path(f"/proc/self/fd/{descriptor}"), (descriptor,)
-    finally:
-        os.close(descriptor)
+        for some in calls:
+            arguments = [argument for edit in some for argument in edit]
+            call([self.path, "--page-size", str(page_size), *arguments, path], descriptors)
 
 
 def edit_arguments(patch: Patch) -> tuple[tuple[str, ...], ...]:
@@ -136,12 +89,8 @@ def find_patchelf(given: Path | None, folders: Iterable[Path], search_path: str 
 
 
 def _probe(path: Path) -> Patchelf:
-    try:
-        # The program is the user's own choice or part of this installation (S603).
-        done = subprocess.run([path, "--version"], capture_output=True, text=True, check=False, timeout=_TIMEOUT)  # noqa: S603
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise PatchError(f"{path} cannot be run: {error}") from error
-    match = _VERSION.search(done.stdout)
+    said = call([path, "--version"])
+    match = _VERSION.search(said)
     if match is None:
-        raise PatchError(f"{path} is not patchelf: it answers --version with {done.stdout.strip()!r}")
+        raise PatchError(f"{path} is not patchelf: it answers --version with {said.strip()!r}")
     return Patchelf(path, tuple(map(int, match[1].split("."))))

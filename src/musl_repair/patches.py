@@ -32,6 +32,7 @@ class Patch:
     added: tuple[str, ...] = ()
     """Needed names that are put before all others, sorted."""
     lower_relr: bool = False
+    strip: bool = False
 
     @property
     def edits(self) -> bool:
@@ -41,7 +42,7 @@ class Patch:
     @property
     def changes(self) -> bool:
         """Whether anything changes."""
-        return self.edits or self.lower_relr
+        return self.edits or self.lower_relr or self.strip
 
 
 def wheel_patch(

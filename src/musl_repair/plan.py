@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from musl_repair.abi import Feature, feature_since
@@ -109,6 +109,7 @@ def _decide(
         *(() if lowers else judge_relr(resolution, names, result, architecture, Severity.WARNING)),
         *_judge_places(arrangement, resolution, grafts),
     )
+    patches = _patches(arrangement, resolution, grafts, added, result, lowers=lowers)
     all_grafts = (*grafts.values(), *polyfills.values())
     return Plan(
         wheel=facts.wheel.name,
@@ -117,7 +118,7 @@ def _decide(
         resolution=resolution,
         members={**arrangement.members, **{path: graft.member for path, graft in grafts.items()}},
         grafts=tuple(sorted(all_grafts, key=lambda graft: graft.member)),
-        patches=tuple(_patches(arrangement, resolution, grafts, added, result, lowers=lowers)),
+        patches=_stripped(patches, arrangement, options),
         moves=arrangement.moves,
         reasons=reasons,
         findings=tuple(sorted(item for item in {*findings, *problems} if item.code not in options.accepted)),
@@ -136,9 +137,11 @@ class _Needs:
 
     def name(self, system: Release | None) -> WheelName:
         """Return the name that the wheel gets when all is mended that can be."""
-        arch = self.arrangement.architecture
+        own, arch = self.arrangement.facts.wheel.name, self.arrangement.architecture
+        if not self.options.update_tags:
+            return own
         return choose_platforms(
-            self.arrangement.facts.wheel.name,
+            own,
             arch,
             requested=self.options.platform,
             system=system,
@@ -196,6 +199,15 @@ def _patches(
             )
             patches += [patch] if patch.changes else []
     return sorted(patches, key=lambda patch: patch.member)
+
+
+def _stripped(patches: list[Patch], arrangement: Arrangement, options: Options) -> tuple[Patch, ...]:
+    """Return the patches, where the user asks for it with one that strips for every ELF file."""
+    if not options.strip:
+        return tuple(patches)
+    found = {member: Patch(member) for member in arrangement.members.values()}
+    found |= {patch.member: patch for patch in patches}
+    return tuple(replace(patch, strip=True) for _, patch in sorted(found.items()))
 
 
 def _judge_places(

@@ -56,7 +56,7 @@ def prove(before: Elf, source: bytes, content: bytes, patch: Patch, *, page_size
     wanted = expected_elf(before, patch)
     try:
         found = read_elf(content)
-        harm = list(differences(source, content, lowered=patch.lower_relr))
+        harm = list(differences(source, content, lowered=patch.lower_relr, page_size=page_size))
     except ElfError as error:
         raise PatchError(f"{patch.member}: {editor} left a broken file: {error}") from error
     if found.page_size < min(before.page_size, page_size):
@@ -83,7 +83,6 @@ def _compare(wanted: Elf, found: Elf, member: str, editor: str) -> None:
 def _read_again(found: Elf, content: bytes, member: str, editor: str) -> None:
     """Compare with what pyelftools reads, by way of the section headers where the file has them."""
     # Imported here: only a run that edits needs it.
-    from elftools.common.exceptions import ELFError
     from elftools.elf.elffile import ELFFile
 
     read: dict[str, list[str]] = {name: [] for name in _STRINGS.values()}
@@ -94,7 +93,7 @@ def _read_again(found: Elf, content: bytes, member: str, editor: str) -> None:
             attribute = _STRINGS.get(tag.entry.d_tag)
             if attribute is not None:
                 read[attribute].append(getattr(tag, attribute))
-    except (ELFError, StopIteration, UnicodeDecodeError) as error:
+    except Exception as error:  # pyelftools raises whatever its parser meets
         raise PatchError(f"{member}: {editor} left a file that pyelftools cannot read: {error}") from error
     own = {
         "needed": list(found.needed),

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeVar
 
 from musl_repair.archive import Archive
-from musl_repair.assembly import Assembly, Form
+from musl_repair.assembly import Assembly, Editors, Form
 from musl_repair.check import Judgement, Leniency, judge_wheel
 from musl_repair.errors import OutputError, PatchError, RefusedError
 from musl_repair.facts import Facts, Known, read_facts
@@ -18,6 +18,7 @@ from musl_repair.findings import errors_in, is_failure
 from musl_repair.overlay import replace_file, write_archive
 from musl_repair.plan import Plan, make_plan
 from musl_repair.reading import read_wheel_file
+from musl_repair.strip import find_strip
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from musl_repair.elf import Elf
     from musl_repair.options import Options
     from musl_repair.patchelf import Patchelf
+    from musl_repair.policy import Architecture
+    from musl_repair.strip import Strip
     from musl_repair.sysroot import Sysroot
 
 _Made = TypeVar("_Made")
@@ -43,7 +46,9 @@ class Tools:
     """What a repair works with besides wheel and plan."""
 
     patchelf: Callable[[], Patchelf]
-    """Called when the first file has to be edited."""
+    """Called when a file has to be edited."""
+    strip: Callable[[Architecture], Strip] = find_strip
+    """Called when files have to be stripped."""
     jobs: int = 1
     """How many members are read, edited and compressed at once."""
     form: Form = field(default_factory=Form)
@@ -81,15 +86,20 @@ def repair_wheel(wheel: Path, folder: Path, sysroot: Sysroot, options: Options, 
         if not plan.changes:
             replace_file(output, partial(_copy, wheel), lambda _: None)
             return Repaired(plan, output)
-        # Found before any thread needs it; a repair without edits needs no patchelf at all.
-        patchelf = tools.patchelf() if any(patch.edits for patch in plan.patches) else None
-        assembly = Assembly(archive, facts, plan, sysroot, patchelf, tools.form)
+        assembly = Assembly(archive, facts, plan, sysroot, _editors(plan, tools), tools.form)
         replace_file(
             output,
             lambda out: write_archive(out, archive, assembly.entries(run)),
             lambda written: _verify(written, plan, facts, assembly.edited, _leniency(options), run),
         )
     return Repaired(plan, output)
+
+
+def _editors(plan: Plan, tools: Tools) -> Editors:
+    """Find the programs that the plan needs, before any thread needs them: most often patchelf, sometimes none."""
+    patchelf = tools.patchelf() if any(patch.edits for patch in plan.patches) else None
+    strips = plan.architecture is not None and any(patch.strip for patch in plan.patches)
+    return Editors(patchelf, tools.strip(plan.architecture) if strips and plan.architecture is not None else None)
 
 
 def _leniency(options: Options) -> Leniency:

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
-from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from musl_repair import elfimage as image_
 from musl_repair.elf import hash_table_size, symbol_count
-from musl_repair.elfimage import Image, Segment, read_image
+from musl_repair.elfimage import Image, read_image
 from musl_repair.errors import ElfError
 from musl_repair.relocations import REL_MACHINES, RELOCATIONS
 from musl_repair.relr import relr_addresses
-from musl_repair.segment import Sections
+from musl_repair.unmoved import layout_differences, section_differences, section_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,15 +35,12 @@ _LOWERED: Final = frozenset(
     }
 )  # fmt: skip
 """Entries that change when DT_RELR is lowered."""
-_TABLES: Final = frozenset({2, 3, 4, 5, 6, 7, 9, 11, 19, 0x6FFFFFF6, 0x6FFFFFFD, 0x6FFFFFFE, 0x6FFFFFFF})
-"""Section types of the loader's tables, which an editor may move: symbols, strings, hashes, relocations, notes, ..."""
-_SHT_NOBITS: Final = 8
-_LOWEST: Final = 0x10000
-"""vm.mmap_min_addr of usual kernels: a program that begins below cannot be mapped."""
 
 
-def differences(source: bytes, edited: bytes, *, lowered: bool) -> Iterator[str]:
+def differences(source: bytes, edited: bytes, *, lowered: bool, page_size: int) -> Iterator[str]:
     """Yield, in words, all that an edit changed and should not have; lowered: DT_RELR was to be replaced.
+
+    page_size is the largest page that the file may be mapped with.
 
     Raises ElfError where one of the files contradicts itself.
     """
@@ -53,9 +49,9 @@ def differences(source: bytes, edited: bytes, *, lowered: bool) -> Iterator[str]
         yield from _symbols(old, new)
         yield from _relocations(old, new, lowered=lowered)
         yield from _dynamic(old, new, lowered=lowered)
-        yield from _segments(old, new)
-        yield from _contents(old, new)
-        yield from _sections(old, new)
+        yield from layout_differences(old, new, page_size, _tables)
+        yield from section_differences(source, edited, old, new, lowered=lowered)
+        yield from _symbol_sections(old, new, section_names(old, source), section_names(new, edited))
     except struct.error as error:
         raise ElfError(f"a table is cut off ({error})") from error
 
@@ -104,6 +100,24 @@ def _symbol_values(image: Image, count: int) -> Iterator[tuple[bytes, ...]]:
             name, value, size, info, other, section = fields
         defined = section if section == 0 or section >= 0xFF00 else 1
         yield strings[name : strings.find(b"\0", name)], repr((info, other, defined, value, size)).encode()
+
+
+def _symbol_sections(old: Image, new: Image, before: tuple[bytes, ...], after: tuple[bytes, ...]) -> Iterator[str]:
+    """See that the symbols belong to the sections that they did, whatever number these have now."""
+    count = symbol_count(old)
+    if not (count and before and after) or symbol_count(new) != count:
+        return
+    for number, (one, other) in enumerate(zip(_indices(old, count), _indices(new, count), strict=True)):
+        if one < len(before) and (other >= len(after) or before[one] != after[other]):
+            yield f"the dynamic symbol {number} is in another section"
+            return
+
+
+def _indices(image: Image, count: int) -> Iterator[int]:
+    """Yield the section index of each symbol."""
+    place = 3 if image.layout.bits == 64 else 5
+    for fields in image.layout.sym.iter_unpack(_bytes(image, image_.DT_SYMTAB, count * image.layout.sym.size)):
+        yield fields[place]
 
 
 def _relocations(old: Image, new: Image, *, lowered: bool) -> Iterator[str]:
@@ -178,96 +192,9 @@ def _dynamic(old: Image, new: Image, *, lowered: bool) -> Iterator[str]:
             yield f"the dynamic entry {tag:#x} is gone"
 
 
-def _segments(old: Image, new: Image) -> Iterator[str]:
-    """Compare what the program headers promise, and see that the loader can keep it."""
-    yield from (fault for fault in _layout_faults(new) if fault not in set(_layout_faults(old)))
-    for kind, what in (
-        (image_.PT_TLS, "thread-local storage"),
-        (image_.PT_GNU_STACK, "stack"),
-        (image_.PT_GNU_RELRO, "relro"),
-        (image_.PT_GNU_EH_FRAME, "exception table"),
-    ):
-        if _ranges(old, kind) != _ranges(new, kind):
-            yield f"the {what} segment changed"
-    if old.header.entry != new.header.entry or old.header.type != new.header.type:
-        yield "the entry point or the type of the file changed"
-    lowest, was = (min((s.vaddr for s in _loads(image)), default=0) for image in (new, old))
-    if new.header.type == image_.ET_EXEC and lowest < min(was, _LOWEST):
-        yield f"the program begins at {lowest:#x} now, below what kernels map"
-
-
-def _ranges(image: Image, kind: int) -> list[tuple[int, int, int]]:
-    return [(s.vaddr, s.memsz, s.flags) for s in image.segments if s.type == kind]
-
-
-def _loads(image: Image) -> list[Segment]:
-    return [s for s in image.segments if s.type == image_.PT_LOAD]
-
-
-def _layout_faults(image: Image) -> Iterator[str]:
-    loads = _loads(image)
-    for one, two in pairwise(loads):
-        if two.vaddr < one.vaddr:
-            yield "the load segments are not in the order of their addresses"
-        elif two.vaddr < one.vaddr + one.memsz:
-            yield "load segments overlap in memory"
-    if any(s.filesz > s.memsz for s in loads):
-        yield "a load segment is larger in the file than in memory"
-    table = image.header.phoff, image.header.phoff + image.header.phnum * image.layout.phdr.size
-    if not any(s.offset <= table[0] and table[1] <= s.offset + s.filesz for s in loads):
-        yield "the program headers are in no load segment"
-    for segment in image.segments:
-        if segment.type == image_.PT_PHDR and not _maps(loads, segment, image.header.phoff):
-            yield "PT_PHDR is not where the program headers are"
-        if segment.type == image_.PT_DYNAMIC and not _maps(loads, segment, segment.offset):
-            yield "PT_DYNAMIC is not where the dynamic section is"
-
-
-def _maps(loads: list[Segment], segment: Segment, offset: int) -> bool:
-    """Whether the segment's address is what a load segment maps the offset to."""
-    return segment.offset == offset and any(
-        s.vaddr <= segment.vaddr
-        and segment.vaddr + segment.memsz <= s.vaddr + s.memsz
-        and segment.vaddr - s.vaddr == offset - s.offset
-        for s in loads
-    )
-
-
-def _contents(old: Image, new: Image) -> Iterator[str]:
-    """Compare every byte that is mapped, the loader's own tables apart: code, constants, data, init and fini arrays."""
-    for start, end in sorted(_content(old)):
-        if not _same(old, new, start, end - start):
-            yield f"mapped bytes between {start:#x} and {end:#x} changed"
-
-
-def _content(image: Image) -> Iterator[tuple[int, int]]:
-    """Yield the address ranges of what is neither table nor padding; without section headers, of what may be."""
-    sections = [s for s in Sections(image, bytearray()).all if s.flags & image_.SHF_ALLOC]
-    interpreters = {s.vaddr for s in image.segments if s.type == image_.PT_INTERP}
-    for section in sections:
-        if section.type not in _TABLES and section.type != _SHT_NOBITS and section.vaddr not in interpreters:
-            yield section.vaddr, section.vaddr + section.size
-    if sections:
-        return
-    tables = sorted(_tables(image))
-    for segment in _loads(image):
-        at, end = segment.vaddr, segment.vaddr + segment.filesz
-        for start, stop in [*((a, b) for a, b in tables if a < end and b > at), (end, end)]:
-            if start > at:
-                yield at, min(start, end)
-            at = max(at, stop)
-
-
-def _same(old: Image, new: Image, vaddr: int, size: int) -> bool:
-    try:
-        return old.at(vaddr, size) == new.at(vaddr, size)
-    except ElfError:
-        return False
-
-
 def _tables(image: Image) -> Iterator[tuple[int, int]]:
     """Yield the address ranges of headers and tables, which an editor may move and whose old place it may fill."""
-    loads = _loads(image)
+    loads = [s for s in image.segments if s.type == image_.PT_LOAD]
     for start, size in (
         (0, 16 + image.layout.ehdr.size),
         (image.header.phoff, image.header.phnum * image.layout.phdr.size),
@@ -293,30 +220,3 @@ def _tables(image: Image) -> Iterator[tuple[int, int]]:
         address = image.tag(tag)
         if address is not None:
             yield address, address + size
-
-
-def _sections(old: Image, new: Image) -> Iterator[str]:
-    """See that the section headers describe the file still: readelf, strip and the next editor go by them."""
-    yield from (fault for fault in _section_faults(new) if fault not in set(_section_faults(old)))
-    if len(Sections(new, bytearray()).all) < len(Sections(old, bytearray()).all):
-        yield "section headers were lost"
-
-
-def _section_faults(image: Image) -> Iterator[str]:
-    loads = _loads(image)
-    places = {}
-    for index, section in enumerate(Sections(image, bytearray()).all):
-        if section.type == _SHT_NOBITS or not section.size:
-            continue
-        if section.offset + section.size > len(image.data):
-            yield f"section {index} is outside the file"
-        elif section.flags & image_.SHF_ALLOC:
-            places[section.vaddr] = section
-            inside = (s for s in loads if s.vaddr <= section.vaddr < s.vaddr + s.filesz)
-            if not any(section.vaddr - s.vaddr == section.offset - s.offset for s in inside):
-                yield f"section {index} is not where the program headers map it"
-    if places:
-        for tag in (image_.DT_STRTAB, image_.DT_SYMTAB):
-            address = image.tag(tag)
-            if address is not None and address not in places:
-                yield f"no section is at the address of the dynamic entry {tag:#x}"

@@ -284,6 +284,59 @@ def test_agrees_on_the_whole_root(loader: Loader, alpine: Alpine) -> None:
         assert again == [(known[name], PurePosixPath(path.parent / known[name]))]
 
 
+# Folders made at random: what no system has, and what libraries inherit from each other
+
+
+def lay_out(folder: Path, random: Random) -> Path:
+    """Fill three folders with libraries that need each other, and return a program that needs some of them.
+
+    Nobody needs the program: KNOWN says what the loader would do.
+    """
+    names = [f"lib{letter}.so" for letter in "pqrstu"]
+    needs = [*names, *names, "libm.so.6", "libc.so", "libnone.so", f"{folder}/a/libp.so"]
+    entries = ["$ORIGIN", "${ORIGIN}/../a", "$ORIGIN/../b/.", "$ORIGIN/../c", f"{folder}/b", "relative", "", "/usr/$LIB"]
+    for place in [folder / part / name for part in "abc" for name in names if random.random() < 0.6]:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        kind = random.random()
+        others = sorted(place.parent.glob("*.so"))
+        if kind < 0.04:
+            place.mkdir()
+        elif kind < 0.08:
+            place.write_text("no ELF file\n")
+        elif kind < 0.16 and others:
+            place.symlink_to(random.choice(others).name)
+        elif kind < 0.20 and others and others[0].is_file() and not others[0].is_symlink():
+            place.hardlink_to(others[0])
+        else:
+            place.write_bytes(library(random, needs, entries))
+    program = folder / "a" / "program"
+    program.parent.mkdir(parents=True, exist_ok=True)
+    program.write_bytes(library(random, needs, entries[:-1]))
+    return program
+
+
+def library(random: Random, needs: list[str], entries: list[str]) -> bytes:
+    named = [(_DT_NEEDED, name) for name in random.sample(needs, random.randrange(4))]
+    for tag in random.choice([(), (_DT_RPATH,), (_DT_RUNPATH,), (_DT_RPATH, _DT_RUNPATH)]):
+        separators = [random.choice(":\n") for _ in range(3)]
+        chosen = random.choices(entries, k=3)
+        named.append((tag, "".join(part for pair in zip(chosen, separators, strict=True) for part in pair)[:-1]))
+    return ElfFile(symbols=(Symbol("unused"),), named=tuple(named)).build()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_agrees_on_folders_made_at_random(loader: Loader, alpine: Alpine, seed: int) -> None:
+    random = Random(seed)  # noqa: S311 - the same folders in every run
+    top = Path(tempfile.mkdtemp(dir=alpine.work))
+    programs = set()
+    for number in range(100):
+        # Absolute entries and needs are as the loader sees them.
+        folder = Path(loader.system.place(top / str(number)))
+        program = lay_out(folder if loader.system.root == Path("/") else Seen(alpine.root, folder), random)
+        programs.add(program)
+    assert disagreements(loader, programs) == {}
+
+
 # Real wheels
 
 

@@ -30,9 +30,10 @@ static int by_chance(const void *a, const void *b, void *argument)
 
 static void fill(unsigned char *data, size_t count, size_t size, int kind)
 {
-	for (size_t i = 0; i < count; i++)
-		for (size_t k = 0; k < size; k++)
-			data[i * size + k] = (unsigned char)(kind == 0 ? draw() : kind == 1 ? i : kind == 2 ? count - i : kind == 3 ? 7 : draw() % 3);
+	for (size_t i = 0; i < count * size; i++) {
+		size_t at = i / size;
+		data[i] = (unsigned char)(kind == 0 ? draw() : kind == 1 ? at : kind == 2 ? count - at : kind == 3 ? 7 : draw() % 3);
+	}
 }
 
 static void once(sort *function, size_t count, size_t size, int kind)

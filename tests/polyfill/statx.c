@@ -7,6 +7,8 @@ const long newer[] = {SYS_statx, -1};
 
 typedef int function_type(int, const char *, int, unsigned, struct statx *);
 
+static int old;
+
 static void compare(const struct statx *x, const struct stat *st)
 {
 	CHECK((x->stx_mask & STATX_BASIC_STATS) == STATX_BASIC_STATS);
@@ -17,7 +19,9 @@ static void compare(const struct statx *x, const struct stat *st)
 	CHECK(x->stx_mtime.tv_sec == st->st_mtim.tv_sec && x->stx_mtime.tv_nsec == (uint32_t)st->st_mtim.tv_nsec);
 	CHECK(x->stx_ctime.tv_sec == st->st_ctim.tv_sec && x->stx_ctime.tv_nsec == (uint32_t)st->st_ctim.tv_nsec);
 	CHECK(x->stx_dev_major == major(st->st_dev) && x->stx_dev_minor == minor(st->st_dev));
-	CHECK(x->stx_rdev_major == major(st->st_rdev) && x->stx_rdev_minor == minor(st->st_rdev));
+	/* On an old kernel musl leaves these empty. */
+	if (!old || is_ours)
+		CHECK(x->stx_rdev_major == major(st->st_rdev) && x->stx_rdev_minor == minor(st->st_rdev));
 }
 
 static void one(function_type *statx_, int folder, const char *path, int flags)
@@ -36,6 +40,7 @@ static void one(function_type *statx_, int folder, const char *path, int flags)
 static void run(void *function, int old_kernel)
 {
 	function_type *statx_ = (function_type *)function;
+	old = old_kernel;
 	static const char *const paths[] = {
 		"file", "folder", "link", "dangling", "pipe", "/dev/null", "/dev/tty", "missing", "file/below", "", ".",
 		"/proc/self", "loop",
@@ -61,9 +66,10 @@ static void run(void *function, int old_kernel)
 	}
 	struct statx x;
 	record("unknown flag", statx_(here, "file", 1 << 29, STATX_BASIC_STATS, &x));
-	record("no path", statx_(here, (const char *)1, 0, STATX_BASIC_STATS, &x));
-	if (!old_kernel) /* else it is not the kernel that writes */
+	if (!old_kernel) { /* else it is not the kernel that reads and writes */
+		record("no path", statx_(here, (const char *)1, 0, STATX_BASIC_STATS, &x));
 		record("no memory", statx_(here, "file", 0, STATX_BASIC_STATS, (struct statx *)1));
+	}
 	if (!old_kernel || is_ours) {
 		/* On an old kernel musl's differs: see functions.json. */
 		CHECK(!statx_(here, "file", 0x2000, STATX_BASIC_STATS, &x) && !statx_(here, "file", 0x4000, 0, &x));

@@ -12,7 +12,7 @@ static void run(void *function, int old_kernel)
 	(void)old_kernel;
 	CHECK(terminal >= 0 && null >= 0);
 	for (int i = 0; i < 200; i++) {
-		set = (struct winsize){(unsigned short)draw(), (unsigned short)draw(), (unsigned short)draw(), (unsigned short)draw()};
+		set = (struct winsize){draw() & 0xffff, draw() & 0xffff, draw() & 0xffff, draw() & 0xffff};
 		memset(&got, 0x55, sizeof got);
 		set_by = ioctl(terminal, (int)TIOCSWINSZ, &set);
 		got_by = tcgetwinsize_(terminal, &got);

@@ -1,0 +1,296 @@
+"""What an edited ELF file maps, and what its section headers say, against its source: nothing else than before.
+
+Source: System V ABI chapters 4 and 5; musl 1.2.6 ldso/dynlink.c map_library, Linux fs/binfmt_elf.c.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
+
+from musl_repair import elfimage as image_
+from musl_repair.errors import ElfError
+from musl_repair.notes import all_notes
+from musl_repair.segment import Section, Sections
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from musl_repair.elfimage import Image, Segment
+
+_SHT_STRTAB: Final = 3
+_SHT_HASH: Final = 5
+_SHT_DYNAMIC: Final = 6
+_SHT_NOBITS: Final = 8
+_SHT_GNU_HASH: Final = 0x6FFFFFF6
+_SHT_SYMTAB: Final = 2
+_TABLES: Final = frozenset(
+    {
+        image_.SHT_DYNSYM, _SHT_STRTAB, image_.SHT_RELA, _SHT_HASH, _SHT_DYNAMIC, image_.SHT_NOTE, image_.SHT_REL,
+        image_.SHT_RELR, _SHT_GNU_HASH, 0x6FFFFFFD, 0x6FFFFFFE, 0x6FFFFFFF,
+    }
+)  # fmt: skip
+"""Section types of the loader's tables, which an editor may move: symbols, strings, hashes, relocations, notes, ..."""
+_NUMBERED: Final = frozenset({_SHT_SYMTAB, _SHT_STRTAB})
+"""Types of sections that are not loaded and that follow the numbers and names of sections."""
+_LOWERED: Final = frozenset({image_.SHT_REL, image_.SHT_RELA, image_.SHT_RELR})
+"""Section types that change when DT_RELR is lowered."""
+_TABLE_TYPES: Final = (
+    (image_.DT_SYMTAB, image_.SHT_DYNSYM),
+    (image_.DT_GNU_HASH, _SHT_GNU_HASH),
+    (image_.DT_HASH, _SHT_HASH),
+)
+_LOWEST: Final = 0x10000
+"""vm.mmap_min_addr of usual kernels: a program that begins below cannot be mapped."""
+_PT_GNU_PROPERTY: Final = 0x6474E553
+_FREE: Final = frozenset(
+    {0, image_.PT_LOAD, image_.PT_DYNAMIC, image_.PT_INTERP, image_.PT_NOTE, image_.PT_PHDR, _PT_GNU_PROPERTY}
+)
+"""Program headers that an editor may write anew; what they lead to is compared instead."""
+_KINDS: Final = {
+    image_.PT_TLS: "thread-local storage",
+    image_.PT_GNU_STACK: "stack",
+    image_.PT_GNU_RELRO: "relro",
+    image_.PT_GNU_EH_FRAME: "exception table",
+}
+
+
+def layout_differences(
+    old: Image, new: Image, page_size: int, tables: Callable[[Image], Iterator[tuple[int, int]]]
+) -> Iterator[str]:
+    """Yield, in words, all that is mapped or described otherwise; tables gives the loader's tables' address ranges.
+
+    Where the source itself has a fault, the same fault in the edited file is none.
+    """
+    before = {*_layout_faults(old, page_size), *_section_faults(old)}
+    yield from (fault for fault in _layout_faults(new, page_size) if fault not in before)
+    yield from _headers(old, new)
+    yield from _segments(old, new)
+    content = _content(old, tables)
+    yield from _mapping(old, new, [*content, *_empty(old)])
+    if Counter(all_notes(old)) != Counter(all_notes(new)):
+        yield "the notes changed"
+    for start, end in content:
+        if not _same(old, new, start, end - start):
+            yield f"mapped bytes between {start:#x} and {end:#x} changed"
+    yield from (fault for fault in _section_faults(new) if fault not in before)
+
+
+def _headers(old: Image, new: Image) -> Iterator[str]:
+    if old.data[4:16] != new.data[4:16]:
+        yield "the ELF identification changed"
+    before, after = old.header, new.header
+    if (before.entry, before.type, before.machine, before.flags) != (
+        after.entry, after.type, after.machine, after.flags,
+    ):  # fmt: skip
+        yield "the entry point, the type, the machine or the flags of the file changed"
+    lowest, was = (min((s.vaddr for s in _loads(image)), default=0) for image in (new, old))
+    if after.type == image_.ET_EXEC and lowest < min(was, _LOWEST):
+        yield f"the program begins at {lowest:#x} now, below what kernels map"
+
+
+def _segments(old: Image, new: Image) -> Iterator[str]:
+    """Compare the program headers that no edit needs to touch."""
+    kinds = {s.type for image in (old, new) for s in image.segments} - _FREE
+    for kind in sorted(kinds):
+        if _promises(old, kind) != _promises(new, kind):
+            yield f"the {_KINDS.get(kind, f'{kind:#x}')} segment changed"
+
+
+def _promises(image: Image, kind: int) -> list[tuple[int, ...]]:
+    found = [s for s in image.segments if s.type == kind]
+    if kind != image_.PT_TLS:
+        return [(s.vaddr, s.memsz, s.flags) for s in found]
+    return [(s.vaddr, s.memsz, s.flags, s.filesz, s.align) for s in found]
+
+
+def _loads(image: Image) -> list[Segment]:
+    return [s for s in image.segments if s.type == image_.PT_LOAD]
+
+
+# The program headers
+
+
+def _layout_faults(image: Image, page_size: int) -> Iterator[str]:
+    loads = _loads(image)
+    for one, two in pairwise(loads):
+        if two.vaddr < one.vaddr:
+            yield "the load segments are not in the order of their addresses"
+        elif two.vaddr < one.vaddr + one.memsz:
+            yield "load segments overlap in memory"
+    if any(s.filesz > s.memsz for s in loads):
+        yield "a load segment is larger in the file than in memory"
+    if _share_a_page(loads, page_size):
+        yield "the page of one load segment covers another"
+    table = image.header.phoff, image.header.phoff + image.header.phnum * image.layout.phdr.size
+    if not any(s.offset <= table[0] and table[1] <= s.offset + s.filesz for s in loads):
+        yield "the program headers are in no load segment"
+    for segment in image.segments:
+        if segment.type == image_.PT_PHDR and not _maps(loads, segment, image.header.phoff):
+            yield "PT_PHDR is not where the program headers are"
+        elif segment.type not in (0, image_.PT_LOAD) and segment.filesz and not _maps(loads, segment, segment.offset):
+            yield f"segment {segment.type:#x} is not where its bytes are mapped"
+
+
+def _share_a_page(loads: list[Segment], page: int) -> bool:
+    """Whether mapping a segment, in whole pages, covers bytes of the one before with others."""
+    for one, two in pairwise(sorted(loads, key=lambda s: s.vaddr)):
+        if one.memsz and two.memsz and (one.vaddr + one.memsz - 1) // page >= two.vaddr // page:
+            other_place = one.vaddr - one.offset != two.vaddr - two.offset
+            if other_place or one.memsz > one.filesz:
+                return True
+    return False
+
+
+def _maps(loads: list[Segment], segment: Segment, offset: int) -> bool:
+    """Whether the segment's address is what a load segment maps the offset to."""
+    return segment.offset == offset and any(
+        s.vaddr <= segment.vaddr
+        and segment.vaddr + segment.memsz <= s.vaddr + s.memsz
+        and segment.vaddr - s.vaddr == offset - s.offset
+        for s in loads
+    )
+
+
+def _mapping(old: Image, new: Image, ranges: Iterable[tuple[int, int]]) -> Iterator[str]:
+    """See that this memory of the source is there, with the same rights, and empty where it was empty."""
+    loads = _loads(new)
+    for at, end in ranges:
+        rights = next((s.flags for s in _loads(old) if s.vaddr <= at < s.vaddr + s.memsz), 0)
+        while at < end:
+            holders = (s for s in loads if s.vaddr <= at < s.vaddr + s.memsz and s.flags == rights)
+            reached = max((s.vaddr + s.memsz for s in holders), default=0)
+            if not reached:
+                yield f"address {at:#x} is no longer mapped as it was"
+                break
+            at = reached
+    for start, end in _empty(old):
+        for s in loads:
+            first, last = max(start, s.vaddr), min(end, s.vaddr + s.filesz)
+            if first < last and any(new.data[s.offset + first - s.vaddr : s.offset + last - s.vaddr]):
+                yield f"bytes between {first:#x} and {last:#x}, that were empty, have content"
+
+
+def _empty(image: Image) -> Iterator[tuple[int, int]]:
+    """Yield the address ranges that are not in the file, and begin as zeros."""
+    return ((s.vaddr + s.filesz, s.vaddr + s.memsz) for s in _loads(image) if s.memsz > s.filesz)
+
+
+# What is mapped
+
+
+def _content(image: Image, tables: Callable[[Image], Iterator[tuple[int, int]]]) -> list[tuple[int, int]]:
+    """Return the address ranges in the file that are not the loader's tables: code, constants, data, init arrays."""
+    sections = Sections(image, bytearray()).all
+    return sorted(_section_ranges(image, sections) if sections else _ranges_between(image, sorted(tables(image))))
+
+
+def _section_ranges(image: Image, sections: tuple[Section, ...]) -> Iterator[tuple[int, int]]:
+    """Yield the address ranges of what is neither table nor padding."""
+    interpreters = {s.vaddr for s in image.segments if s.type == image_.PT_INTERP}
+    for section in sections:
+        if _is_content(section) and section.flags & image_.SHF_ALLOC and section.vaddr not in interpreters:
+            yield section.vaddr, section.vaddr + section.size
+
+
+def _is_content(section: Section) -> bool:
+    return section.type not in _TABLES and section.type != _SHT_NOBITS
+
+
+def _ranges_between(image: Image, tables: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Yield the address ranges that are in no table, padding among them."""
+    for segment in _loads(image):
+        at, end = segment.vaddr, segment.vaddr + segment.filesz
+        for start, stop in [*((a, b) for a, b in tables if a < end and b > at), (end, end)]:
+            if start > at:
+                yield at, min(start, end)
+            at = max(at, stop)
+
+
+def _same(old: Image, new: Image, vaddr: int, size: int) -> bool:
+    try:
+        return old.at(vaddr, size) == new.at(vaddr, size)
+    except ElfError:
+        return False
+
+
+# The section headers
+
+
+def _section_faults(image: Image) -> Iterator[str]:
+    sections = Sections(image, bytearray()).all
+    loads = _loads(image)
+    for section in sections:
+        if section.type == _SHT_NOBITS or not section.size:
+            continue
+        if section.offset + section.size > len(image.data):
+            yield f"a section of type {section.type:#x} is outside the file"
+        elif section.flags & image_.SHF_ALLOC:
+            inside = (s for s in loads if s.vaddr <= section.vaddr < s.vaddr + s.filesz)
+            if not any(section.vaddr - s.vaddr == section.offset - s.offset for s in inside):
+                yield f"the section at {section.vaddr:#x} is not where the program headers map it"
+    if sections:
+        yield from _missing_tables(image, sections)
+
+
+def _missing_tables(image: Image, sections: tuple[Section, ...]) -> Iterator[str]:
+    places = {(section.vaddr, section.type) for section in sections if section.flags & image_.SHF_ALLOC}
+    for tag, kind in _TABLE_TYPES:
+        address = image.tag(tag)
+        if address is not None and (address, kind) not in places:
+            yield f"no section is at the address of the dynamic entry {tag:#x}"
+    strings = image.tag(image_.DT_STRTAB), image.tag(image_.DT_STRSZ)
+    if strings not in {(section.vaddr, section.size) for section in sections if section.type == _SHT_STRTAB}:
+        yield "no section has the place and the size of the dynamic string table"
+    dynamic = [s.vaddr for s in image.segments if s.type == image_.PT_DYNAMIC]
+    if any((address, _SHT_DYNAMIC) not in places for address in dynamic):
+        yield "no section is at the address of PT_DYNAMIC"
+
+
+def section_differences(source: bytes, edited: bytes, old: Image, new: Image, *, lowered: bool) -> Iterator[str]:
+    """Yield what the section headers of an edited file say otherwise: readelf, strip and the next editor go by them."""
+    before, after = Sections(old, bytearray(source)), Sections(new, bytearray(edited))
+    if not before.all:
+        return
+    if len(after.all) < len(before.all):
+        yield "section headers were lost"
+    described, found = (Counter(_descriptions(*one, lowered=lowered)) for one in ((old, before), (new, after)))
+    lost = described - found
+    for name, *_ in sorted(lost):
+        yield f"the section header of {_words(name)} changed"
+    contents = Counter(_unloaded(new, after))
+    for name, _ in (Counter(_unloaded(old, before)) - contents).elements():
+        yield f"the content of the section {_words(name)} changed"
+
+
+def _words(name: bytes) -> str:
+    return name.decode("utf-8", "replace") or "no name"
+
+
+def _descriptions(image: Image, sections: Sections, *, lowered: bool) -> Iterator[tuple[bytes, tuple[int, ...]]]:
+    """Yield name and fields of each section: of what may move, only what does not depend on where it is."""
+    interpreters = {s.vaddr for s in image.segments if s.type == image_.PT_INTERP}
+    for index, section in enumerate(sections.all):
+        if lowered and section.type in _LOWERED:
+            continue
+        own = (section.type, section.flags)
+        if section.type in _TABLES or section.type in _NUMBERED or section.vaddr in interpreters:
+            yield sections.name(index), own
+        elif section.flags & image_.SHF_ALLOC:
+            yield sections.name(index), (*own, section.vaddr, section.size, section.entry)
+        else:
+            yield sections.name(index), (*own, section.size)
+
+
+def _unloaded(image: Image, sections: Sections) -> Iterator[tuple[bytes, bytes]]:
+    """Yield name and content of the sections that no loader maps: comments, attributes, what is for debuggers."""
+    for index, section in enumerate(sections.all):
+        if _is_content(section) and section.type not in _NUMBERED and not section.flags & image_.SHF_ALLOC:
+            yield sections.name(index), bytes(image.data[section.offset : section.offset + section.size])
+
+
+def section_names(image: Image, data: bytes) -> tuple[bytes, ...]:
+    """Return the names of all sections in their order."""
+    sections = Sections(image, bytearray(data))
+    return tuple(sections.name(index) for index in range(len(sections.all)))
