@@ -19,7 +19,7 @@ from musl_repair.patches import Patch, graft_patch, wheel_patch
 from musl_repair.polyfilling import by_file, filled, offers, polyfill_grafts, used
 from musl_repair.requirement import Reason, ordered
 from musl_repair.resolve import Search, resolve, scheme_root
-from musl_repair.tagging import choose_platforms, judge_tag, promises
+from musl_repair.tagging import choose_platforms, judge_tag, musl_tags, promises
 from musl_repair.target import Target, judge_system, system_release
 
 if TYPE_CHECKING:
@@ -168,7 +168,8 @@ class _Needs:
 def _promises(result: WheelName, feature: Feature, architecture: Architecture) -> bool:
     """Whether the result's tags promise a musl that does not have a feature yet."""
     since = feature_since(feature, architecture.name)
-    return since is not None and promises(result, since)
+    # A wheel that keeps its linux tag promises nothing, and is repaired for all the same.
+    return since is not None and (promises(result, since) or not musl_tags(result))
 
 
 def _patches(
