@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-PROCESS_MARKERS = ("patchelf", "alpine", "podman", "network")
+PROCESS_MARKERS = ("patchelf", "alpine", "podman", "network", "qemu", "process")
 
 
 @pytest.fixture(autouse=True)

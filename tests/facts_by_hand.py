@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from musl_repair.abi import Release, history
 from musl_repair.archive import Member
-from musl_repair.elf import Elf, Import, VersionNeed
+from musl_repair.elf import Elf, Import, VersionNeed, read_elf
 from musl_repair.elfimage import ET_DYN
 from musl_repair.facts import Facts, Reading, RecordFault
 from musl_repair.policy import ARCHITECTURES, Architecture
@@ -196,7 +196,8 @@ def repaired(facts: Facts, plan: Plan) -> Facts:
     """Return the facts of the wheel that a plan leads to."""
     moved = dict(plan.moves)
     elfs = {moved.get(name, name): answer for name, answer in facts.elfs.items()}
-    elfs |= {graft.member: plan.resolution.elfs[graft.source] for graft in plan.grafts}
+    for graft in plan.grafts:
+        elfs[graft.member] = read_elf(graft.content) if graft.content else plan.resolution.elfs[graft.source]
     elfs |= {patch.member: expected_elf(elfs[patch.member], patch) for patch in plan.patches}
     # A moved program leaves a script behind.
     members = dict.fromkeys((*facts.members, *elfs))

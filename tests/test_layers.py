@@ -39,7 +39,20 @@ LAYERS = (
     ),
     (
         "effect",
-        ("segment", "relr", "patchelf", "mend", "unmoved", "unharmed", "proof", "overlay", "assembly", "repair"),
+        (
+            "segment",
+            "relr",
+            "programs",
+            "patchelf",
+            "strip",
+            "mend",
+            "unmoved",
+            "unharmed",
+            "proof",
+            "overlay",
+            "assembly",
+            "repair",
+        ),
     ),
     ("tell", ("report", "show", "abi_report", "lddtree", "cli_options", "cli_inspect", "cli")),
 )
@@ -53,12 +66,12 @@ OUTSIDE_THE_ORDER = frozenset({"__init__", "__main__"})
 OWNERS = {
     "elftools": {"proof"},
     "zipfile": {"archive"},
-    "subprocess": {"patchelf"},
+    "subprocess": {"programs"},
     "click": COMMAND_LINE,
     "rich": {"show"},
     "zlib": {"codec"},
     "deflate": {"codec"},
-    "tempfile": {"patchelf"},
+    "tempfile": {"programs"},
     "concurrent": {"repair"},
     "packaging": {"wheel"},
 }

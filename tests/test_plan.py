@@ -194,6 +194,50 @@ def test_runpath_becomes_rpath_where_the_tag_promises_a_musl_that_does_not_read_
     assert plan_of(files, options=Options(platform="musllinux_1_1")).patches == (Patch(EXT, rpath="$ORIGIN"),)
 
 
+# Polyfills
+
+
+def test_a_polyfill_keeps_what_the_tag_promises() -> None:
+    files = {EXT: elf(MUSL, imports=["reallocarray", "printf"]), "demo/b.so": elf(imports=["printf"])}
+    plan = plan_of(files, options=Options(polyfill=True, platform="musllinux_1_1"))
+    (graft,) = plan.grafts
+    assert graft.content is not None
+    assert (graft.size, graft.owner) == (len(graft.content), None)
+    assert plan.patches == (Patch(EXT, rpath="$ORIGIN/../demo.libs", added=(graft.name,)),)
+    assert errors_in(plan.findings) == ()
+
+
+def test_a_graft_can_need_a_polyfill() -> None:
+    target = system({"/usr/lib/liba.so": elf(imports=["reallocarray"])})
+    plain = plan_of({EXT: elf("liba.so")}, target)
+    filled = plan_of({EXT: elf("liba.so")}, target, Options(polyfill=True))
+    (polyfill,) = (graft for graft in filled.grafts if graft.content is not None)
+    (graft,) = (graft for graft in filled.grafts if graft.content is None)
+    (patch,) = (patch for patch in filled.patches if patch.member == graft.member)
+    assert (patch.added, patch.rpath) == ((polyfill.name,), "$ORIGIN")
+    assert graft.name not in {other.name for other in plain.grafts}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [Options(), Options(polyfill=True, platform="musllinux_1_3")],
+    ids=["unless they are wanted", "where every promised musl has the function"],
+)
+def test_no_polyfill_is_added(options: Options) -> None:
+    plan = plan_of({EXT: elf(imports=["reallocarray"])}, options=options)
+    assert (plan.grafts, plan.patches) == ((), ())
+
+
+# Stripping
+
+
+def test_every_file_is_stripped_that_is_or_comes_into_the_wheel() -> None:
+    plan = plan_of({EXT: elf("libfoo.so.1"), "demo/b.so": elf(MUSL)}, options=Options(strip=True))
+    assert len(plan.patches) == 4
+    assert {patch.strip for patch in plan.patches} == {True}
+    assert [patch for patch in plan.patches if patch.member == "demo/b.so"] == [Patch("demo/b.so", strip=True)]
+
+
 # Tags
 
 
@@ -261,6 +305,12 @@ def test_these_need_no_newer_musl(elfs: dict[str, Elf]) -> None:
 def test_findings_that_the_user_accepts_are_not_told() -> None:
     options = Options(accepted=frozenset({"tag-promises-too-much"}))
     assert plan_of({EXT: elf(imports=["reallocarray"])}, options=options).findings == ()
+
+
+def test_tags_can_be_left_as_they_are() -> None:
+    plan = plan_of({EXT: elf("libfoo.so.1")}, options=Options(update_tags=False))
+    assert plan.result == plan.wheel
+    assert len(plan.grafts) == 2
 
 
 # Where things go
@@ -458,7 +508,7 @@ def test_problems_of_all_kinds_come_together_and_sorted() -> None:
 
 def edits_by_name(plan: Plan) -> dict[str, tuple[str, Patch]]:
     patches = {patch.member: patch for patch in plan.patches}
-    return {graft.member: (graft.sha256, patches[graft.member]) for graft in plan.grafts}
+    return {graft.member: (graft.sha256, patches.get(graft.member, Patch(graft.member))) for graft in plan.grafts}
 
 
 def test_a_graft_s_name_changes_with_how_the_libraries_that_it_needs_are_edited() -> None:
@@ -537,7 +587,13 @@ def some_system(draw: st.DrawFn) -> System:
     return system(files, musl=draw(st.sampled_from(("1.1.24", "1.2.5"))), links=links)
 
 
-some_options = st.builds(Options, platform=st.sampled_from(("auto", "musllinux_1_2")), lower_relr=st.booleans())
+some_options = st.builds(
+    Options,
+    platform=st.sampled_from(("auto", "musllinux_1_2")),
+    lower_relr=st.booleans(),
+    polyfill=st.booleans(),
+    update_tags=st.booleans(),
+)
 
 
 @unhurried
@@ -593,10 +649,13 @@ def test_in_a_repaired_wheel_each_need_leads_where_it_was_planned(
     scope = Scope(architecture().loader, DEFAULT_PATH)
     world = system({str(path): answer for path, answer in result.files().items()})
     place = {path: result.path(member) for path, member in plan.members.items()}
-    for path in plan.members:
+    added = {patch.member: patch.added for patch in plan.patches}
+    polyfills = {graft.name: result.path(graft.member) for graft in plan.grafts}
+    for path, member in plan.members.items():
         needs = [need for need in load(place[path], world, scope) if need.needed_by == place[path]]
         found = {world.real(need.found) for need in needs if need.found is not None}
-        assert found == {place[at] for at in plan.resolution.edges[path].values()}
+        planned = {place[at] for at in plan.resolution.edges[path].values()}
+        assert found == planned | {polyfills[name] for name in added.get(member, ())}
 
 
 @unhurried

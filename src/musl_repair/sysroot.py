@@ -119,13 +119,13 @@ class Sysroot:
     def locate(self, folder: Path) -> PurePosixPath:
         """Return the loader path of a folder that a user names: the root's if it has it, else this machine's."""
         inside = PurePosixPath("/") / folder.as_posix()
-        real = self._resolve(inside)
+        real = self._resolve(inside) if folder.is_absolute() else None
         if isinstance(real, PurePosixPath) and self._on_disk(real).is_dir():
             return inside
-        return HOST / str(folder.absolute()).lstrip("/")
+        return self.place(folder)
 
     def place(self, file: Path) -> PurePosixPath:
-        """Return the loader path of a file of this machine: in the root if it lies there."""
+        """Return the loader path of a file or folder of this machine: in the root if it lies there."""
         absolute = file.absolute()
         if absolute.is_relative_to(self.root.absolute()):
             return PurePosixPath("/") / absolute.relative_to(self.root.absolute()).as_posix()
