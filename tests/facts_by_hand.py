@@ -13,9 +13,10 @@ from musl_repair.archive import Member
 from musl_repair.elf import Elf, Import, VersionNeed, read_elf
 from musl_repair.elfimage import ET_DYN
 from musl_repair.facts import Facts, Reading, RecordFault
+from musl_repair.packages import Package
 from musl_repair.policy import ARCHITECTURES, Architecture
 from musl_repair.proof import expected_elf
-from musl_repair.sysroot import DEFAULT_PATH, Package, Unusable
+from musl_repair.sysroot import DEFAULT_PATH, Unusable
 from musl_repair.wheel import Wheel, parse_name, retagged_metadata
 
 if TYPE_CHECKING:
@@ -104,6 +105,8 @@ class System:
     links: Mapping[PurePosixPath, PurePosixPath] = field(default_factory=dict)
     packages: Mapping[PurePosixPath, Package] = field(default_factory=dict)
     path: tuple[PurePosixPath, ...] = DEFAULT_PATH
+    texts: Mapping[str, tuple[PurePosixPath, ...]] = field(default_factory=dict)
+    """Package → the files with its licences."""
 
     def _repr_pretty_(self, printer: RepresentationPrinter, cycle: bool) -> None:  # noqa: ARG002 - hypothesis'
         """Show what a failing law is about: who needs whom. musl itself exports too much to be read."""
@@ -138,6 +141,9 @@ class System:
 
     def owner(self, path: PurePosixPath) -> Package | None:
         return self.packages.get(self.real(path))
+
+    def license_texts(self, package: Package) -> tuple[PurePosixPath, ...]:
+        return self.texts.get(package.name, ())
 
 
 def system(

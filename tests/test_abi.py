@@ -354,7 +354,8 @@ def test_what_every_release_has_needs_no_hint(arch: str) -> None:
 
 
 def test_the_data_are_small() -> None:
-    assert sum(path.stat().st_size for path in DATA.iterdir()) < 60_000
+    tables = [path for path in DATA.iterdir() if not path.name.endswith(".schema.json")]
+    assert sum(path.stat().st_size for path in tables) < 60_000
 
 
 @pytest.mark.parametrize("path", sorted(DATA.iterdir()), ids=lambda path: str(path.name))

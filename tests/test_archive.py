@@ -121,9 +121,25 @@ def test_names_without_the_utf8_flag_are_read_as_zipfile_reads_them(tmp_path: Pa
         assert archive.read("é") == b"old"
 
 
-def test_an_archive_behind_other_bytes_is_read_as_zipfile_reads_it(tmp_path: Path) -> None:
-    data = b"#!/usr/bin/python\n" + zip_bytes(FILES)
-    with opened(tmp_path, data) as archive:
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        (b"#!/usr/bin/python\n", b"", "bytes of other data before its first member"),
+        (b"", b"more", "there are data behind its end"),
+        (b"", zip_bytes({"other": b""}), "bytes of other data before its first member"),
+    ],
+    ids=["before it", "behind it", "another archive behind it"],
+)
+def test_an_archive_with_other_data_is_refused(before: bytes, after: bytes, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ArchiveError, match=message):
+        opened(tmp_path, before + zip_bytes(FILES) + after)
+
+
+def test_a_comment_is_no_other_data(tmp_path: Path) -> None:
+    out = io.BytesIO(zip_bytes(FILES))
+    with zipfile.ZipFile(out, "a") as commented:
+        commented.comment = b"PK\5\6 and more"
+    with opened(tmp_path, out.getvalue()) as archive:
         assert {name: archive.read(name) for name in archive.members} == FILES
 
 

@@ -17,7 +17,20 @@ LAYERS = (
     ("words", ("findings", "errors")),
     (
         "read",
-        ("elfimage", "relocations", "notes", "elf", "codec", "archive", "wheel", "sysroot", "facts", "reading"),
+        (
+            "elfimage",
+            "relocations",
+            "notes",
+            "elf",
+            "codec",
+            "central",
+        "archive",
+            "wheel",
+            "packages",
+            "sysroot",
+            "facts",
+            "reading",
+        ),
     ),
     ("rules", ("abi", "polyfill", "policy", "loader", "graph", "requirement", "tagging")),
     (
@@ -30,6 +43,7 @@ LAYERS = (
             "arrangement",
             "patches",
             "grafts",
+            "documents",
             "polyfilling",
             "filechecks",
             "wheelchecks",
@@ -37,6 +51,7 @@ LAYERS = (
             "plan",
         ),
     ),
+    ("describe", ("sbom",)),
     (
         "effect",
         (
@@ -65,7 +80,7 @@ OUTSIDE_THE_ORDER = frozenset({"__init__", "__main__"})
 
 OWNERS = {
     "elftools": {"proof"},
-    "zipfile": {"archive"},
+    "zipfile": {"archive", "central"},
     "subprocess": {"programs"},
     "click": COMMAND_LINE,
     "rich": {"show"},
@@ -73,7 +88,9 @@ OWNERS = {
     "deflate": {"codec"},
     "tempfile": {"programs"},
     "concurrent": {"repair"},
-    "packaging": {"wheel"},
+    "packaging": {"wheel", "sbom"},
+    "cyclonedx": {"sbom"},
+    "packageurl": {"sbom"},
 }
 """Who alone may import what."""
 

@@ -29,9 +29,10 @@ from musl_repair.facts import RecordFault
 from musl_repair.findings import Severity, errors_in
 from musl_repair.loader import Scope, is_reserved, load
 from musl_repair.options import Options
+from musl_repair.packages import Package
 from musl_repair.patches import Patch
 from musl_repair.plan import Plan, make_plan
-from musl_repair.sysroot import DEFAULT_PATH, Package, Unusable
+from musl_repair.sysroot import DEFAULT_PATH, Unusable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

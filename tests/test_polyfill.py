@@ -176,6 +176,7 @@ class Musl:
     arch: str
     release: Release
     command: tuple[str, ...]
+    exports: frozenset[str]
 
     @property
     def native(self) -> bool:
@@ -186,6 +187,7 @@ class Musl:
         return Path(self.command[-1])
 
 
+@pytest.fixture(scope="session")
 def musls() -> list[Musl]:
     """Return every musl that is at hand, by the environment."""
     found = []
@@ -210,7 +212,7 @@ def _commands(loader: Path) -> list[Musl]:
     qemu = shutil.which(f"qemu-{QEMU[arch.name]}-static") if arch.name != "x86_64" else None
     ways: list[tuple[str, ...]] = [(str(loader),)] if arch.name in {"x86_64", "i686"} else []
     ways += [(qemu, str(loader))] if qemu else []
-    return [Musl(arch.name, fitting[-1], way) for way in ways]
+    return [Musl(arch.name, fitting[-1], way, elf.exports) for way in ways]
 
 
 @pytest.fixture(scope="session")
@@ -251,19 +253,15 @@ def record(musl: Musl, program: Path, name: str, folder: Path, *mode: str) -> tu
     return verdict == "compared with libc", rest
 
 
-def has_own(musl: Musl, name: str) -> bool:
-    return name in read_elf(musl.loader.read_bytes()).exports
-
-
 @pytest.mark.alpine
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_function_does_as_musls_own_under_every_musl(name: str, zig: Zig, tmp_path: Path) -> None:
+def test_a_function_does_as_musls_own_under_every_musl(name: str, zig: Zig, musls: list[Musl], tmp_path: Path) -> None:
     records: dict[tuple[str, bool], set[str]] = {}
-    for number, musl in enumerate(musls()):
+    for number, musl in enumerate(musls):
         if name in offered(musl.arch):
             program = zig.make(musl.arch, name, "-dynamic", PROGRAMS / f"{name}.c")
             compared, text = record(musl, program, name, tmp_path / str(number))
-            assert has_own(musl, name) == compared, musl
+            assert (name in musl.exports) == compared, musl
             records.setdefault((musl.arch, musl.native), set()).add(text)
     assert ("x86_64", True) in records
     assert {key: len(texts) for key, texts in records.items()} == dict.fromkeys(records, 1)
@@ -271,9 +269,11 @@ def test_a_function_does_as_musls_own_under_every_musl(name: str, zig: Zig, tmp_
 
 @pytest.mark.alpine
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_function_does_as_musls_own_on_a_kernel_without_the_system_call(name: str, zig: Zig, tmp_path: Path) -> None:
+def test_a_function_does_as_musls_own_on_a_kernel_without_the_system_call(
+    name: str, zig: Zig, musls: list[Musl], tmp_path: Path
+) -> None:
     records: dict[str, set[str]] = {}
-    for number, musl in enumerate(musls()):
+    for number, musl in enumerate(musls):
         if musl.native and name in offered(musl.arch):
             program = zig.make(musl.arch, name, "-dynamic", PROGRAMS / f"{name}.c")
             _, text = record(musl, program, name, tmp_path / str(number), "old-kernel")
@@ -307,11 +307,11 @@ int main(int count, char **arguments)
 
 @pytest.mark.alpine
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_the_copy_is_used_only_where_musl_has_none(name: str, zig: Zig, tmp_path: Path) -> None:
+def test_the_copy_is_used_only_where_musl_has_none(name: str, zig: Zig, musls: list[Musl], tmp_path: Path) -> None:
     (tmp_path / "bound.c").write_text(BOUND.format(name=name))
     (tmp_path / "whose.c").write_text(WHOSE)
     seen = set()
-    for musl in musls():
+    for musl in musls:
         if name not in offered(musl.arch):
             continue
         (library,) = libraries(musl.arch, [name])
@@ -327,17 +327,17 @@ def test_the_copy_is_used_only_where_musl_has_none(name: str, zig: Zig, tmp_path
         command = [*musl.command, str(program), str(folder / user.name)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{musl}: {done.stdout}{done.stderr}"
-        own = has_own(musl, name)
+        own = name in musl.exports
         assert (library.name if not own else musl.loader.name) == Path(done.stdout.strip()).name
         seen.add(own)
     assert seen
 
 
 @pytest.mark.alpine
-def test_without_the_copy_an_older_musl_cannot_load_the_user(zig: Zig, tmp_path: Path) -> None:
+def test_without_the_copy_an_older_musl_cannot_load_the_user(zig: Zig, musls: list[Musl], tmp_path: Path) -> None:
     (tmp_path / "bound.c").write_text(BOUND.format(name="statx"))
     (tmp_path / "whose.c").write_text(WHOSE)
-    old = [musl for musl in musls() if not has_own(musl, "statx")]
+    old = [musl for musl in musls if "statx" not in musl.exports]
     if not old:
         pytest.skip("no musl before 1.2.5 at hand")
     for musl in old:

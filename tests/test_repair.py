@@ -243,7 +243,7 @@ def test_repairing_the_repaired_wheel_changes_nothing(repaired: Path, tmp_path: 
 def test_a_file_that_patchelf_cannot_edit_is_an_error_with_names_and_no_wheel(
     built_patchelf: Patchelf, tmp_path: Path
 ) -> None:
-    with pytest.raises(PatchError, match=r"demo/_ext\.abi3\.so: patchelf 0\.11\.\d+ \(/.*/patchelf\) failed: "):
+    with pytest.raises(PatchError, match=r"demo/_ext\.abi3\.so: patchelf 0\.11\.\d+ \(/.*/patchelf\).* failed: "):
         repair(demo("s390x"), tmp_path / "out", "s390x", program=built_patchelf)
     assert list((tmp_path / "out").iterdir()) == []
 
@@ -366,7 +366,7 @@ def test_patchelf_that_fails_or_harms(tmp_path: Path, script: str, message: str)
     program = fake_patchelf(tmp_path, script)
     with pytest.raises(PatchError) as caught:
         repair(DEMO_WHEEL, tmp_path / "out", program=program)
-    assert re.match(rf"demo/_ext\.abi3\.so: patchelf 0\.18\.0 \({re.escape(str(program.path))}\) ", str(caught.value))
+    assert re.match(rf"demo/_ext\.abi3\.so: patchelf 0\.18\.0 \({re.escape(str(program.path))}\)", str(caught.value))
     assert message in str(caught.value)
     assert list((tmp_path / "out").iterdir()) == []
 

@@ -13,7 +13,8 @@ import pytest
 from builders import ARCHITECTURES, SYSROOTS, TESTDATA
 from musl_repair.elf import Elf, read_elf
 from musl_repair.errors import SysrootError
-from musl_repair.sysroot import DEFAULT_PATH, HOST, Package, Sysroot, Unusable
+from musl_repair.packages import Package
+from musl_repair.sysroot import DEFAULT_PATH, HOST, Sysroot, Unusable
 
 LIBRARY: Final = (TESTDATA / "x86_64" / "libmid.so.2").read_bytes()
 OTHER: Final = (TESTDATA / "x86_64" / "libleaf.so.1").read_bytes()

@@ -10,9 +10,10 @@ from facts_by_hand import architecture, elf, libc, of_code, system
 from musl_repair.abi import Release
 from musl_repair.errors import PlatformError
 from musl_repair.findings import Finding, Severity
+from musl_repair.packages import Package
 from musl_repair.policy import MuslTag
 from musl_repair.requirement import Reason, ordered
-from musl_repair.sysroot import Package, Unusable
+from musl_repair.sysroot import Unusable
 from musl_repair.tagging import choose_platforms, judge_tag, musl_tags, promises
 from musl_repair.target import system_release
 from musl_repair.wheel import WheelName, parse_name

@@ -1,41 +1,35 @@
 """Zip archives: members as they are stored, their content, and what is not safe to read.
 
-Source: APPNOTE.TXT 6.3.10 (zip); `zipfile` reads the central directory, the rest is read here and checked against it.
+Source: APPNOTE.TXT 6.3.10 (zip). The central directory is read by central.py, the rest here, and checked against it.
 """
 
 from __future__ import annotations
 
 import os
 import struct
-import unicodedata
-import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Final
 
+from musl_repair.central import ENCRYPTED, STORED, Limits, read_directory
 from musl_repair.codec import crc32, inflate, inflate_chunks
 from musl_repair.errors import ArchiveError
 
 if TYPE_CHECKING:
+    import zipfile
     from collections.abc import Iterator
     from pathlib import Path
     from types import TracebackType
 
 Date = tuple[int, int, int, int, int, int]
 
-STORED: Final = 0
-DEFLATED: Final = 8
-_ENCRYPTED: Final = 0x1
+_STREAMED: Final = 0x8
+"""CRC and sizes stand behind the data, and only there."""
 _UTF8: Final = 0x800
 _LOCAL: Final = struct.Struct("<4sHHHHHIIIHH")
+_MAX32: Final = 0xFFFFFFFF
 _CHUNK: Final = 1 << 20
 _HEAD: Final = 512
 """Of a member's stored bytes: enough for the first few of its content."""
-_MAX_RATIO: Final = 1032
-"""Deflate's best: 258 bytes of content in two bits."""
-_UNIX: Final = 3
-_S_IFMT: Final = 0o170000
-_S_IFREG: Final = 0o100000
-_S_IFDIR: Final = 0o040000
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +60,7 @@ class Member:
 class Archive:
     """An open zip archive: name → Member in the order of the file. Immutable; close it after use."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, limits: Limits | None = None) -> None:
         """Open and check an archive. Raises ArchiveError, naming the member where one is at fault."""
         self.path: Final = path
         try:
@@ -75,9 +69,9 @@ class Archive:
         except OSError as error:
             raise ArchiveError(f"cannot read {path}: {error.strerror}") from error
         try:
-            infos, self._directory = _read_directory(self._file)
-            self.members: Final = {info.filename: _member(info) for info in _checked(infos, self._directory)}
-        except (ArchiveError, zipfile.BadZipFile, NotImplementedError, ValueError, EOFError) as error:
+            infos, self._directory = read_directory(self._file, limits or Limits())
+            self.members: Final = {info.filename: _member(info) for info in infos}
+        except (ArchiveError, OSError) as error:
             self._file.close()
             raise ArchiveError(f"{path} is not a usable zip archive: {error}") from error
 
@@ -149,22 +143,20 @@ class Archive:
         header = os.pread(self._file.fileno(), _LOCAL.size, member.offset)
         if len(header) < _LOCAL.size or header[:4] != b"PK\3\4":
             raise ArchiveError(f"{self.path}: member {member.name} has no local header")
-        _, _, flags, method, _, _, _, _, _, name_size, extra_size = _LOCAL.unpack(header)
-        name = os.pread(self._file.fileno(), name_size, member.offset + _LOCAL.size)
+        _, _, flags, method, _, _, crc, stored, size, name_size, extra_size = _LOCAL.unpack(header)
+        behind = os.pread(self._file.fileno(), name_size + extra_size, member.offset + _LOCAL.size)
+        name, extra = behind[:name_size], behind[name_size:]
         if name.decode("utf-8" if flags & _UTF8 else "cp437", "replace") != member.name:
             raise ArchiveError(f"{self.path}: member {member.name} has another name in its local header")
-        if method != member.method or flags & _ENCRYPTED:
+        if method != member.method or flags & ENCRYPTED:
             raise ArchiveError(f"{self.path}: member {member.name} has other flags in its local header")
+        local = (crc, *_wide_sizes(extra, stored, size))
+        if local != (member.crc, member.stored_size, member.size) and not (flags & _STREAMED and local == (0, 0, 0)):
+            raise ArchiveError(f"{self.path}: member {member.name} has another CRC or size in its local header")
         start: int = member.offset + _LOCAL.size + name_size + extra_size
         if start + member.stored_size > self._directory:
             raise ArchiveError(f"{self.path}: member {member.name} runs into the central directory")
         return start
-
-
-def _read_directory(file: BinaryIO) -> tuple[list[zipfile.ZipInfo], int]:
-    # The ZipFile does not own the file: it is closed by Archive, not here.
-    archive = zipfile.ZipFile(file)
-    return archive.infolist(), archive.start_dir
 
 
 def _member(info: zipfile.ZipInfo) -> Member:
@@ -181,53 +173,13 @@ def _member(info: zipfile.ZipInfo) -> Member:
     )
 
 
-def _checked(infos: list[zipfile.ZipInfo], directory: int) -> list[zipfile.ZipInfo]:
-    """Return the entries; raises ArchiveError for the first that is not safe or not readable.
-
-    directory is the offset of the central directory, which all members stand before.
-    """
-    seen: dict[str, str] = {}
-    end = 0
-    for info in sorted(infos, key=lambda info: info.header_offset):
-        name = info.orig_filename
-        fault = _name_fault(name) or _kind_fault(info)
-        if fault:
-            raise ArchiveError(f"member {name!r} {fault}")
-        if info.header_offset < end:
-            raise ArchiveError(f"member {name!r} overlaps the one before it")
-        end = info.header_offset + _LOCAL.size + info.compress_size
-        if end > directory:
-            raise ArchiveError(f"member {name!r} runs into the central directory")
-        other = seen.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
-        if other is not name:
-            how = "is there twice" if other == name else f"differs from {other!r} only in case or Unicode form"
-            raise ArchiveError(f"member {name!r} {how}")
-    return infos
-
-
-def _name_fault(name: str) -> str | None:
-    parts = name.removesuffix("/").split("/")
-    if "\0" in name or "\\" in name or name != name.strip("\r\n"):
-        return "has a NUL, a backslash or a line end in its name"
-    if name.startswith("/") or name[1:2] == ":":
-        return "has an absolute name"
-    if any(part in ("", ".", "..") for part in parts):
-        return "has an empty, '.' or '..' part in its name"
-    return None
-
-
-def _kind_fault(info: zipfile.ZipInfo) -> str | None:
-    if info.flag_bits & _ENCRYPTED:
-        return "is encrypted"
-    if info.compress_type not in (STORED, DEFLATED):
-        return f"is compressed with method {info.compress_type}; wheels use 0 (stored) and 8 (deflated)"
-    if info.compress_type == DEFLATED and info.file_size > _MAX_RATIO * info.compress_size:
-        return f"cannot have the {info.file_size} bytes that it promises"
-    if info.filename != info.orig_filename:
-        return f"is also called {info.filename!r}"
-    kind = info.external_attr >> 16 & _S_IFMT
-    if info.create_system == _UNIX and kind not in (0, _S_IFREG, _S_IFDIR):
-        return "is a link or a device, which a wheel cannot have"
-    if info.compress_type == STORED and info.file_size != info.compress_size:
-        return "is stored but has two sizes"
-    return None
+def _wide_sizes(extra: bytes, stored: int, size: int) -> tuple[int, int]:
+    """Return the sizes of a local header, from its zip64 field where they do not fit."""
+    at = 0
+    while at + 4 <= len(extra):
+        kind, length = struct.unpack_from("<HH", extra, at)
+        if kind == 1 and length >= 16 and at + 20 <= len(extra) and _MAX32 in (stored, size):
+            size, stored = struct.unpack_from("<QQ", extra, at + 4)
+            break
+        at += 4 + length
+    return stored, size

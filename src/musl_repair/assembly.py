@@ -15,7 +15,7 @@ from musl_repair.relr import lower_relr
 from musl_repair.wheel import MOUNT, Row, install_path, new_record, record_row, retagged_metadata, sha256_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import PurePosixPath
     from typing import Protocol
 
@@ -121,6 +121,9 @@ class Assembly:
                 yield entry.fresh
         unlisted = [name for name in self._facts.unlisted if name not in rows]
         rows |= {name: record_row(name, self._archive.read(name)) for name in unlisted}
+        for made in self._documents(rows):
+            rows[made.row.path] = made.row
+            yield made.fresh
         record = new_record(wheel, kept, rows).encode()
         yield self._finish(_Content(wheel.record_name, record, self._mode(wheel.record_name), self._date)).fresh
 
@@ -131,6 +134,20 @@ class Assembly:
         yield from (name for name in names if not name.startswith(f"{wheel.dist_info}/"))
         yield from sorted([*self._grafts, *self._moved])
         yield from (name for name in names if name.startswith(f"{wheel.dist_info}/"))
+
+    def _documents(self, rows: Mapping[str, Row]) -> Iterator[Made]:
+        """Yield the licences of what is vendored, and what tells of it; rows are those of all that was made."""
+        documents = self._plan.documents
+        for text in documents.licenses:
+            yield self._finish(_Content(text.member, self._sysroot.content(text.source), _FILE, self._date))
+        if documents.sbom is not None:
+            # Imported here: its library takes longer to import than a small wheel to repair.
+            from musl_repair.sbom import write_sbom
+
+            digests = {name: reading.sha256 for name, reading in self._facts.readings.items() if reading.sha256}
+            digests |= {name: sha256_of(row) for name, row in rows.items()}
+            content = write_sbom(self._plan, digests, self._sysroot.distribution(), self._form.date)
+            yield self._finish(_Content(documents.sbom, content, _FILE, self._date))
 
     def _make(self, name: str) -> Member | Made:
         """Return a member of the new wheel by its name: the old one, or one made now. Runs in any thread."""

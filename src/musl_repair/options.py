@@ -26,6 +26,10 @@ class Options:
     """Strip all ELF files of the wheel, and all that is vendored, first."""
     update_tags: bool = True
     """False: file name and WHEEL keep the tags that they have."""
+    sbom: bool = True
+    """Describe what is vendored in a bill of materials (PEP 770)."""
+    licenses: bool = True
+    """Give the wheel the licence texts that the system has of what is vendored."""
     library_path: tuple[PurePosixPath, ...] = ()
     """Loader paths of more folders to look in."""
     accepted: frozenset[str] = frozenset()

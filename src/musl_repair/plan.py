@@ -9,6 +9,7 @@ from musl_repair.abi import Feature, feature_since
 from musl_repair.arrangement import Arrangement, Move, arrange
 from musl_repair.binding import unbound_symbols
 from musl_repair.check import code_files, judge_input, judge_relr, judge_resolution, reasons_for
+from musl_repair.documents import Documents, choose_documents
 from musl_repair.errors import WheelError
 from musl_repair.filechecks import common_architecture
 from musl_repair.findings import Finding, Severity, finding
@@ -53,6 +54,8 @@ class Plan:
     findings: tuple[Finding, ...]
     completes_record: bool
     """Whether files that RECORD does not list get their rows."""
+    documents: Documents = field(default_factory=Documents)
+    """What is written about the grafts; nothing where there are none."""
 
     @property
     def changes(self) -> bool:
@@ -110,19 +113,20 @@ def _decide(
         *_judge_places(arrangement, resolution, grafts),
     )
     patches = _patches(arrangement, resolution, grafts, added, result, lowers=lowers)
-    all_grafts = (*grafts.values(), *polyfills.values())
+    all_grafts = tuple(sorted((*grafts.values(), *polyfills.values()), key=lambda graft: graft.member))
     return Plan(
         wheel=facts.wheel.name,
         result=result,
         architecture=architecture,
         resolution=resolution,
         members={**arrangement.members, **{path: graft.member for path, graft in grafts.items()}},
-        grafts=tuple(sorted(all_grafts, key=lambda graft: graft.member)),
+        grafts=all_grafts,
         patches=_stripped(patches, arrangement, options),
         moves=arrangement.moves,
         reasons=reasons,
         findings=tuple(sorted(item for item in {*findings, *problems} if item.code not in options.accepted)),
         completes_record=bool(facts.unlisted),
+        documents=choose_documents(facts, all_grafts, target, options),
     )
 
 

@@ -68,6 +68,9 @@ def plan_text(plan: Plan) -> str:
     for graft in plan.grafts:
         owner = f" ({graft.owner.name} {graft.owner.version})" if graft.owner is not None else ""
         lines.append(f"  vendors {graft.source}{owner} as {graft.member}")
+    if plan.documents.sbom is not None:
+        lines.append(f"  writes  {plan.documents.sbom}")
+    lines += [f"  writes  {text.member}, from {text.source}" for text in plan.documents.licenses]
     lines += [f"  moves   {move.member} to {move.moved}" for move in plan.moves]
     lines += [f"  patches {patch.member}: {'; '.join(_edits(patch))}" for patch in plan.patches if patch.changes]
     if plan.architecture is not None and plan.reasons:
@@ -129,6 +132,8 @@ def plan_json(plan: Plan, output: Path | None) -> dict[str, Any]:
             }
             for graft in plan.grafts
         ],
+        "sbom": plan.documents.sbom,
+        "licenses": [{"member": text.member, "source": str(text.source)} for text in plan.documents.licenses],
         "moves": [{"member": move.member, "moved": move.moved} for move in plan.moves],
         "patches": [_patch_json(patch) for patch in plan.patches],
         "needs": {

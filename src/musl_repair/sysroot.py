@@ -1,7 +1,6 @@
 """A target root: its files, which no link leads out of, its search path, its packages.
 
-Source: path_resolution(7) and chroot(2) for links, musl 1.2.6 ldso/dynlink.c for the search path, apk-tools'
-installed database.
+Source: path_resolution(7) and chroot(2) for links, musl 1.2.6 ldso/dynlink.c for the search path.
 """
 
 from __future__ import annotations
@@ -12,17 +11,26 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from musl_repair.elf import Elf, read_elf
 from musl_repair.elfimage import MAGIC
 from musl_repair.errors import ElfError, SysrootError
+from musl_repair.packages import Distribution, listing, read_apk, read_dpkg, read_os_release
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from musl_repair.packages import Package
 
 HOST: Final = PurePosixPath("/<host>")
 """Where the loader finds folders of this machine that lie outside the root (--ldpaths)."""
 
 DEFAULT_PATH: Final = tuple(PurePosixPath(folder) for folder in ("/lib", "/usr/local/lib", "/usr/lib"))
 _APK_DATABASES: Final = ("/lib/apk/db/installed", "/usr/lib/apk/db/installed")
+_DPKG: Final = PurePosixPath("/var/lib/dpkg")
+_LICENSES: Final = PurePosixPath("/usr/share/licenses")
+_DOCUMENTS: Final = PurePosixPath("/usr/share/doc")
 _MAX_LINKS: Final = 40
 """Linux' own limit for one path."""
 
@@ -32,19 +40,6 @@ class Unusable:
     """A file that is there and that no loader could use; reason says why."""
 
     reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Package:
-    """One installed package, in the words of apk's database; license is its licence expression."""
-
-    name: str
-    version: str
-    arch: str = ""
-    license: str = ""
-    origin: str = ""
-    commit: str = ""
-    url: str = ""
 
 
 class Sysroot:
@@ -60,7 +55,7 @@ class Sysroot:
         self.root: Final = root
         self._facts: dict[PurePosixPath, Elf | Unusable] = {}
         self._real: dict[PurePosixPath, PurePosixPath | Unusable | None] = {}
-        self._owners: dict[str, Package] | None = None
+        self._owner_of: Callable[[str], Package | None] | None = None
 
     def read(self, path: PurePosixPath) -> Elf | Unusable | None:
         """Return the facts of the file that a loader would open here; None where there is no file."""
@@ -132,19 +127,59 @@ class Sysroot:
         return HOST / absolute.as_posix().lstrip("/")
 
     def owner(self, path: PurePosixPath) -> Package | None:
-        """Return the package that installed a file of the root, by apk's database."""
-        owners = self._packages()
-        return owners.get(str(self.real(path)).lstrip("/")) or owners.get(str(path).lstrip("/"))
+        """Return the package that installed a file of the root, by apk's database, else by dpkg's."""
+        if self._owner_of is None:
+            self._owner_of = self._database()
+        names = [str(name).lstrip("/") for name in (self.real(path), path)]
+        # Where /lib is a link to /usr/lib, a database may have the file under the folder's old name.
+        names += [name.removeprefix("usr/") for name in names if name.startswith("usr/")]
+        return next((found for name in names if (found := self._owner_of(name)) is not None), None)
 
-    def _packages(self) -> dict[str, Package]:
-        if self._owners is None:
-            self._owners = {}
-            for database in _APK_DATABASES:
-                if isinstance(self._resolve(PurePosixPath(database)), PurePosixPath):
-                    text = self.content(PurePosixPath(database)).decode("utf-8", "replace")
-                    self._owners = _read_apk(text)
-                    break
-        return self._owners
+    def distribution(self) -> Distribution:
+        """Return what the root says that it is (os-release(5))."""
+        for path in map(PurePosixPath, ("/etc/os-release", "/usr/lib/os-release")):
+            if self._is_file(path):
+                return read_os_release(self.content(path).decode("utf-8", "replace"))
+        return Distribution()
+
+    def license_texts(self, package: Package) -> tuple[PurePosixPath, ...]:
+        """Return the files with a package's licences, or else with those of its source package; sorted.
+
+        Alpine keeps them by source package, and installs them only with its documentation.
+        """
+        for name in filter(_is_name, (package.name, package.origin)):
+            found = [_LICENSES / name / file for file in self._files(_LICENSES / name)]
+            found += [path for path in (_DOCUMENTS / name / "copyright",) if self._is_file(path)]
+            if found:
+                return tuple(sorted(found))
+        return ()
+
+    def _database(self) -> Callable[[str], Package | None]:
+        for database in map(PurePosixPath, _APK_DATABASES):
+            if isinstance(self._resolve(database), PurePosixPath):
+                owners = read_apk(self.content(database).decode("utf-8", "replace"))
+                return lambda file: owners.get(file)
+        if self._is_file(_DPKG / "status"):
+            packages = read_dpkg(self.content(_DPKG / "status").decode("utf-8", "replace"))
+            return listing(packages, self._lists())
+        return lambda _: None
+
+    def _lists(self) -> Iterator[tuple[str, bytes]]:
+        """Yield name without suffix and content of dpkg's lists of files."""
+        for name in self._files(_DPKG / "info"):
+            if name.endswith(".list"):
+                yield name.removesuffix(".list"), self.content(_DPKG / "info" / name)
+
+    def _files(self, folder: PurePosixPath) -> list[str]:
+        """Return the names of the regular files in a folder, sorted, those behind links as well."""
+        real = self._resolve(folder)
+        if not isinstance(real, PurePosixPath) or not self._on_disk(real).is_dir():
+            return []
+        return sorted(file.name for file in self._on_disk(real).iterdir() if self._is_file(folder / file.name))
+
+    def _is_file(self, path: PurePosixPath) -> bool:
+        real = self._resolve(path)
+        return isinstance(real, PurePosixPath) and stat.S_ISREG(self._on_disk(real).lstat().st_mode)
 
     def _on_disk(self, real: PurePosixPath) -> Path:
         if real.parts[:2] == HOST.parts:
@@ -214,36 +249,6 @@ def _read_file(file: BinaryIO) -> Elf | Unusable:
     return elf if elf.loadable else Unusable("not a shared object")
 
 
-def _read_apk(text: str) -> dict[str, Package]:
-    """Return file (without leading slash) → package of an apk database.
-
-    Blocks are separated by blank lines; F: names a folder and R: a file in the folder named last.
-    """
-    owners: dict[str, Package] = {}
-    for block in text.split("\n\n"):
-        fields: dict[str, str] = {}
-        folder, files = "", []
-        for line in block.splitlines():
-            key, _, value = line.partition(":")
-            if key == "F":
-                folder = value
-            elif key == "R":
-                files.append(f"{folder}/{value}" if folder else value)
-            else:
-                fields.setdefault(key, value)
-        if "P" in fields and "V" in fields:
-            package = _package(fields)
-            owners.update(dict.fromkeys(files, package))
-    return owners
-
-
-def _package(fields: dict[str, str]) -> Package:
-    return Package(
-        name=fields["P"],
-        version=fields["V"],
-        arch=fields.get("A", ""),
-        license=fields.get("L", ""),
-        origin=fields.get("o", ""),
-        commit=fields.get("c", ""),
-        url=fields.get("U", ""),
-    )
+def _is_name(name: str) -> bool:
+    """Whether a package's name can be that of one folder."""
+    return bool(name) and "/" not in name and name not in (".", "..")

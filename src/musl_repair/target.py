@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import PurePosixPath
 
+    from musl_repair.packages import Package
     from musl_repair.policy import Architecture
-    from musl_repair.sysroot import Package
 
 
 class Target(World, Protocol):
@@ -40,6 +40,10 @@ class Target(World, Protocol):
         """Return the package that a file belongs to."""
         ...
 
+    def license_texts(self, package: Package) -> tuple[PurePosixPath, ...]:
+        """Return the files with a package's licences, sorted."""
+        ...
+
 
 def system_release(target: Target, architecture: Architecture) -> Release | None:
     """Return the musl release of a system without running anything from it; None where it has no musl.
@@ -50,7 +54,7 @@ def system_release(target: Target, architecture: Architecture) -> Release | None
     if not isinstance(libc, Elf):
         return None
     package = target.owner(architecture.loader)
-    if package is not None and package.name == "musl":
+    if package is not None and (package.manager, package.name) == ("apk", "musl"):
         return Release.parse(package.version)
     fitting = history(architecture.name).identify(libc.exports)
     return fitting[-1] if fitting else None

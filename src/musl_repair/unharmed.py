@@ -35,6 +35,8 @@ _LOWERED: Final = frozenset(
     }
 )  # fmt: skip
 """Entries that change when DT_RELR is lowered."""
+_MAX_VERSIONS: Final = 0x8000
+"""As many as DT_VERSYM has indices for."""
 
 
 def differences(source: bytes, edited: bytes, *, lowered: bool, page_size: int) -> Iterator[str]:
@@ -76,6 +78,8 @@ def _symbols(old: Image, new: Image) -> Iterator[str]:
             yield f"the {what} changed"
     if _bytes(old, image_.DT_VERSYM, 2 * count) != _bytes(new, image_.DT_VERSYM, 2 * count):
         yield "the versions of the dynamic symbols changed"
+    if list(_versions(old)) != list(_versions(new)):
+        yield "the tables of symbol versions changed"
 
 
 def _bytes(image: Image, tag: int, size: int) -> bytes:
@@ -100,6 +104,38 @@ def _symbol_values(image: Image, count: int) -> Iterator[tuple[bytes, ...]]:
             name, value, size, info, other, section = fields
         defined = section if section == 0 or section >= 0xFF00 else 1
         yield strings[name : strings.find(b"\0", name)], repr((info, other, defined, value, size)).encode()
+
+
+def _versions(image: Image) -> Iterator[tuple[int, ...]]:
+    """Yield what DT_VERDEF and DT_VERNEED say, but for names, some of which a plan changes."""
+    for _, fields in _chain(image, image_.DT_VERDEF, struct.Struct(image.layout.order + "HHHHI4xI")):
+        yield fields[:-1]
+    need = struct.Struct(image.layout.order + "IHH4xI")
+    left = _MAX_VERSIONS
+    for view, (version, count, first, _) in _chain(
+        image, image_.DT_VERNEED, struct.Struct(image.layout.order + "HH4xII")
+    ):
+        yield version, count
+        at = first
+        for _ in range(min(count, left)):
+            *fields, step = need.unpack_from(view, at)
+            yield tuple(fields)
+            at += step
+        left -= min(count, left)
+
+
+def _chain(image: Image, tag: int, form: struct.Struct) -> Iterator[tuple[memoryview, tuple[int, ...]]]:
+    """Yield the entries of a table of versions, and what stands behind each; their last field leads to the next."""
+    address = image.tag(tag)
+    if address is None:
+        return
+    view = image.at(address)
+    for _ in range(_MAX_VERSIONS):
+        fields = form.unpack_from(view)
+        yield view, fields
+        if not fields[-1]:
+            break
+        view = view[fields[-1] :]
 
 
 def _symbol_sections(old: Image, new: Image, before: tuple[bytes, ...], after: tuple[bytes, ...]) -> Iterator[str]:

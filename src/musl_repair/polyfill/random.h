@@ -24,8 +24,9 @@ static inline int wait_for_pool(int may_block)
 	struct pollfd random = {.fd = open_device("/dev/random", 0), .events = POLLIN};
 	if (random.fd < 0)
 		return -1;
-	/* Zero in either layout of struct timespec; not poll, which newer architectures lack. */
-	static const struct timespec at_once;
+	/* Zero in either layout of struct timespec, and the kernel may write to it; not poll, which newer architectures
+	 * lack. */
+	struct timespec at_once = {0};
 	int ready = (int)syscall(SYS_ppoll, &random, 1, may_block ? NULL : &at_once, NULL, 8UL);
 	int error = errno;
 	syscall(SYS_close, random.fd);

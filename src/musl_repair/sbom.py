@@ -1,0 +1,192 @@
+"""A repair → its bill of materials: what is vendored, from which packages, and who needs what. Pure.
+
+Source: CycloneDX 1.6, PEP 770, the package URL specification. Imported only where one is written: the library that
+knows CycloneDX takes a while to load.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime, timezone
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Final
+from uuid import NAMESPACE_URL, uuid5
+
+from cyclonedx.model import ExternalReference, ExternalReferenceType, HashAlgorithm, HashType, Property, XsUri
+from cyclonedx.model.bom import Bom, BomMetaData
+from cyclonedx.model.bom_ref import BomRef
+from cyclonedx.model.component import Component, ComponentType
+from cyclonedx.model.component_evidence import ComponentEvidence, Occurrence
+from cyclonedx.model.dependency import Dependency
+from cyclonedx.model.license import DisjunctiveLicense, LicenseExpression
+from cyclonedx.model.tool import ToolRepository
+from cyclonedx.output.json import JsonV1Dot6
+from packageurl import PackageURL
+from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
+from packaging.utils import canonicalize_name
+
+from musl_repair import __version__
+from musl_repair.loader import is_mounted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from musl_repair.archive import Date
+    from musl_repair.grafts import Graft
+    from musl_repair.packages import Distribution, Package
+    from musl_repair.plan import Plan
+
+_VENDORS: Final = {"apk": "alpine", "deb": "debian"}
+"""Whose packages they are where the system does not say."""
+_COMMIT: Final = re.compile(r"[0-9a-f]{40}")
+_ADDRESS: Final = re.compile(r"https?://[!-~]+")
+_APORTS: Final = "https://gitlab.alpinelinux.org/alpine/aports/-/tree/"
+_OWN_LICENSE: Final = "MIT"
+
+
+def write_sbom(plan: Plan, digests: Mapping[str, str], distribution: Distribution, date: Date | None) -> bytes:
+    """Return the document, the same for the same values.
+
+    digests are the SHA-256 in hex of the new wheel's files by archive name, at least those of its ELF files. date is in
+    UTC; without one the document has no time.
+    """
+    wheel = _wheel(plan, digests)
+    bom = Bom(
+        components=[_component(plan, graft, digests[graft.member], distribution) for graft in plan.grafts],
+        dependencies=_dependencies(plan, wheel),
+        metadata=BomMetaData(
+            component=wheel,
+            tools=ToolRepository(components=[_tool()]),
+            timestamp=datetime(*(date or (1980, 1, 1, 0, 0, 0)), tzinfo=timezone.utc),
+        ),
+    )
+    document: dict[str, Any] = json.loads(JsonV1Dot6(bom).output_as_string())
+    document["components"].sort(key=itemgetter("bom-ref"))
+    if date is None:
+        del document["metadata"]["timestamp"]
+    # "Every BOM generated SHOULD have a unique serial number": of its content, so that equal documents have the same.
+    del document["serialNumber"]
+    content = json.dumps(document, sort_keys=True)
+    document["serialNumber"] = uuid5(NAMESPACE_URL, f"musl-repair:{content}").urn
+    return (json.dumps(document, indent=1, sort_keys=True) + "\n").encode()
+
+
+def _tool() -> Component:
+    purl = PackageURL("pypi", name="musl-repair", version=__version__)
+    licenses = [LicenseExpression(_OWN_LICENSE)]
+    return Component(
+        type=ComponentType.APPLICATION,
+        name="musl-repair",
+        version=__version__,
+        bom_ref="musl-repair",
+        purl=purl,
+        licenses=licenses,
+    )
+
+
+def _wheel(plan: Plan, digests: Mapping[str, str]) -> Component:
+    """Return the wheel, with its own ELF files as its parts."""
+    name = canonicalize_name(plan.result.distribution)
+    purl = PackageURL("pypi", name=name, version=plan.result.version)
+    return Component(
+        type=ComponentType.LIBRARY,
+        name=name,
+        version=plan.result.version,
+        bom_ref=purl.to_string(),
+        purl=purl,
+        properties=_properties(wheel=str(plan.result)),
+        components=[
+            Component(
+                type=ComponentType.FILE,
+                name=plan.members[path],
+                bom_ref=plan.members[path],
+                hashes=[_sha256(digests[plan.members[path]])],
+                properties=_properties(build_id=plan.resolution.elfs[path].build_id),
+            )
+            for path in plan.resolution.edges
+            if is_mounted(path)
+        ],
+    )
+
+
+def _component(plan: Plan, graft: Graft, digest: str, distribution: Distribution) -> Component:
+    elf, package = plan.resolution.elfs.get(graft.source), graft.owner
+    name, version, purl = _identity(graft, distribution)
+    return Component(
+        type=ComponentType.LIBRARY,
+        name=name,
+        version=version,
+        bom_ref=graft.member,
+        purl=purl,
+        licenses=_licenses(graft),
+        hashes=[_sha256(digest)],
+        external_references=[] if package is None else list(_references(package, purl.namespace)),
+        evidence=ComponentEvidence(occurrences=[Occurrence(location=graft.member)]),
+        properties=_properties(
+            source=str(graft.source),
+            source_sha256=graft.sha256,
+            build_id=None if elf is None else elf.build_id,
+            origin=None if package is None else package.origin,
+            commit=None if package is None else package.commit,
+        ),
+    )
+
+
+def _identity(graft: Graft, distribution: Distribution) -> tuple[str, str | None, PackageURL]:
+    """Return name, version and package URL of what a graft is a copy of."""
+    if graft.content is not None:
+        inside = graft.source.relative_to(graft.source.parents[-3])
+        purl = PackageURL("pypi", name="musl-repair", version=__version__, subpath=f"musl_repair/{inside}")
+        return "musl-repair", __version__, purl
+    package, name = graft.owner, graft.source.name
+    if package is None:
+        return name, None, PackageURL("generic", name=name, qualifiers={"checksum": f"sha256:{graft.sha256}"})
+    qualifiers = {"arch": package.arch, "distro": "-".join(distribution) if all(distribution) else ""}
+    vendor = distribution.id or _VENDORS[package.manager]
+    purl = PackageURL(package.manager, vendor, package.name, package.version, qualifiers)
+    return package.name, package.version, purl
+
+
+def _licenses(graft: Graft) -> list[LicenseExpression | DisjunctiveLicense]:
+    """Return an SPDX expression where a package's licence is one, else a licence of that name."""
+    text = _OWN_LICENSE if graft.content is not None else graft.owner.license if graft.owner is not None else ""
+    try:
+        return [LicenseExpression(canonicalize_license_expression(text))]
+    except InvalidLicenseExpression:
+        return [DisjunctiveLicense(name=text)] if text.strip() else []
+
+
+def _references(package: Package, vendor: str | None) -> Iterator[ExternalReference]:
+    if _ADDRESS.fullmatch(package.url):
+        yield ExternalReference(type=ExternalReferenceType.WEBSITE, url=XsUri(package.url))
+    if (package.manager, vendor) == ("apk", "alpine") and _COMMIT.fullmatch(package.commit):
+        comment = f"the recipe of {package.origin or package.name}"
+        yield ExternalReference(type=ExternalReferenceType.VCS, url=XsUri(_APORTS + package.commit), comment=comment)
+
+
+def _dependencies(plan: Plan, wheel: Component) -> list[Dependency]:
+    """Return who needs whom: the wheel its files, a file what musl loads for it."""
+    needs = {
+        plan.members[path]: {plan.members[at] for at in targets.values()}
+        for path, targets in plan.resolution.edges.items()
+    }
+    grafts = {graft.name: graft.member for graft in plan.grafts}
+    for patch in plan.patches:
+        needs[patch.member] |= {grafts[name] for name in patch.added if name in grafts}
+    needs[str(wheel.bom_ref.value)] = {part.name for part in wheel.components}
+    return [
+        Dependency(BomRef(member), [Dependency(BomRef(target)) for target in sorted(targets)])
+        for member, targets in sorted(needs.items())
+    ]
+
+
+def _sha256(digest: str) -> HashType:
+    return HashType(alg=HashAlgorithm.SHA_256, content=digest)
+
+
+def _properties(**values: str | None) -> list[Property]:
+    """Return what CycloneDX has no field for, without what is not known."""
+    return [
+        Property(name=f"musl-repair:{name.replace('_', '-')}", value=value) for name, value in values.items() if value
+    ]

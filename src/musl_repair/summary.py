@@ -1,0 +1,104 @@
+"""Plans and findings → Markdown for a CI job's summary, and GitHub's annotations. Returns values, prints nothing.
+
+Source: GitHub's workflow commands and job summaries (Markdown with Mermaid graphs).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from musl_repair.errors import MuslRepairError, RefusedError
+from musl_repair.findings import Severity
+from musl_repair.requirement import lowest_release, verdicts, where_it_runs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from musl_repair.findings import Finding
+    from musl_repair.plan import Plan
+
+_LEVELS: Final = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "notice"}
+_MOST_EDGES: Final = 200
+"""Mermaid refuses graphs that are much larger."""
+
+
+def plan_markdown(plan: Plan) -> str:
+    """Return what became of a wheel as a section of Markdown."""
+    lines = [f"## {plan.result}", ""]
+    if plan.architecture is not None:
+        arch = plan.architecture.name
+        lines += [
+            f"* made of `{plan.wheel}`" if plan.changes else "* right as it was",
+            f"* needs musl {lowest_release(plan.reasons, arch)} or later",
+            f"* runs on {where_it_runs(verdicts(plan.reasons, arch))}",
+        ]
+    if plan.grafts:
+        lines += ["", "| vendored library | from | package | bytes |", "|---|---|---|---:|", *_rows(plan)]
+        lines += ["", "<details><summary>Who needs whom</summary>", "", *_graph(plan), "", "</details>"]
+    return "\n".join([*lines, *_findings(plan.findings), ""])
+
+
+def _rows(plan: Plan) -> Iterator[str]:
+    for graft in plan.grafts:
+        owner = f"{graft.owner.name} {graft.owner.version}" if graft.owner is not None else ""
+        yield f"| `{graft.name}` | `{graft.source}` | {owner} | {graft.size:,} |"
+
+
+def _graph(plan: Plan) -> Iterator[str]:
+    """Yield a Mermaid graph of the wheel's files and what they need."""
+    nodes: dict[str, str] = {}
+    edges = [
+        (plan.members.get(path, str(path)), plan.members.get(target, str(target)))
+        for path, names in sorted(plan.resolution.edges.items())
+        for target in sorted(set(names.values()))
+    ]
+    yield from ("```mermaid", "graph LR")
+    for needed_by, needed in edges[:_MOST_EDGES]:
+        for name in (needed_by, needed):
+            if name not in nodes:
+                nodes[name] = f"n{len(nodes)}"
+                yield f'  {nodes[name]}["{_quoted(name.rpartition("/")[2])}"]'
+        yield f"  {nodes[needed_by]} --> {nodes[needed]}"
+    yield "```"
+
+
+def _quoted(name: str) -> str:
+    return name.replace("#", "#35;").replace('"', "#quot;")
+
+
+def _findings(findings: Iterable[Finding]) -> Iterator[str]:
+    listed = list(findings)
+    if listed:
+        yield from ("", "| finding | about | |", "|---|---|---|")
+    for found in listed:
+        detail = found.detail.replace("|", "\\|").replace("\n", "<br>")
+        yield f"| {found.severity.value}: {found.code} | `{found.subject}` | {detail} |"
+
+
+def error_markdown(wheel: str, error: MuslRepairError) -> str:
+    """Return why a wheel could not be repaired as a section of Markdown."""
+    findings = error.findings if isinstance(error, RefusedError) else ()
+    return "\n".join([f"## {wheel}", "", f"**{error}**", *_findings(findings), ""])
+
+
+def finding_commands(wheel: str, findings: Iterable[Finding]) -> Iterator[str]:
+    """Yield findings as GitHub's workflow commands, which show them beside the job."""
+    for found in findings:
+        text = f"{found.subject}: {found.detail}\n{found.remedy}"
+        yield f"::{_LEVELS[found.severity]} title={_property(f'{wheel}: {found.code}')}::{_data(text)}"
+
+
+def error_commands(wheel: str, error: MuslRepairError) -> Iterator[str]:
+    """Yield why a wheel could not be repaired as workflow commands."""
+    if isinstance(error, RefusedError):
+        yield from finding_commands(wheel, error.findings)
+    else:
+        yield f"::error title={_property(wheel)}::{_data(str(error))}"
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
