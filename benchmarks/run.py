@@ -317,10 +317,18 @@ def enter(root: Path, python: str, arguments: Sequence[str], wheels: Sequence[Pa
     path = f"PATH={Path(python).parent}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
     script = 'mount -t proc proc "$0/proc" && exec chroot "$0" "$@"'
     run = [python, str(WORK / "entered" / "benchmarks" / "run.py"), *arguments]
-    run += [str(WORK / "wheels" / wheel.name) for wheel in wheels]
+    run += ["--", *(str(WORK / "wheels" / wheel.name) for wheel in wheels)]
     command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, str(root)]
     # util-linux's and coreutils' programs, by the user's own PATH (S606, S607).
     os.execvp("unshare", [*command, "/usr/bin/env", "-i", "HOME=/root", "LANG=C.UTF-8", path, *kept, *run])  # noqa: S606, S607
+
+
+def _tools(names: str) -> list[str]:
+    chosen = names.split(",")
+    unknown = [name for name in chosen if name not in REQUIREMENTS]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"{unknown[0]} is none of {', '.join(REQUIREMENTS)}")
+    return chosen
 
 
 def main() -> int:
@@ -335,7 +343,11 @@ def main() -> int:
     parser.add_argument("--growth", action="store_true", help="measure how musl-repair's time grows instead")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all measurements")
     parser.add_argument(
-        "--tools", nargs="+", choices=REQUIREMENTS, default=list(REQUIREMENTS), help="the first is the base"
+        "--tools",
+        type=_tools,
+        default=list(REQUIREMENTS),
+        metavar="A,B",
+        help="which, and in which turn; first the base",
     )
     arguments = parser.parse_args()
     if arguments.root is not None:

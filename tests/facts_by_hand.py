@@ -154,6 +154,7 @@ def system(
     links: Mapping[str, str] | None = None,
     packages: Mapping[str, Package] | None = None,
     path: Iterable[PurePosixPath] = DEFAULT_PATH,
+    texts: Mapping[str, tuple[PurePosixPath, ...]] | None = None,
 ) -> System:
     """Make a system of these files and, unless musl is None, of that release of musl."""
     loader = architecture(arch).loader
@@ -163,7 +164,7 @@ def system(
         own[loader] = libc(musl, arch)
         owners.setdefault(loader, Package("musl", f"{musl}-r0"))
     targets = {PurePosixPath(name): PurePosixPath(target) for name, target in (links or {}).items()}
-    return System(own, targets, owners, tuple(path))
+    return System(own, targets, owners, tuple(path), texts or {})
 
 
 def wheel_facts(

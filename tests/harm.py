@@ -170,6 +170,12 @@ def _load(victim: Victim, which: int) -> tuple[int, Segment]:
     return index, victim.image.segments[index]
 
 
+def _phdr_last(victim: Victim) -> None:
+    first, last = victim.index(image_.PT_PHDR), len(victim.image.segments) - 1
+    victim.write_segment(first, victim.image.segments[last])
+    victim.write_segment(last, victim.image.segments[first])
+
+
 def _overlap(victim: Victim) -> None:
     index, segment = _load(victim, 1)
     following = _load(victim, 2)[1]
@@ -442,6 +448,7 @@ HARMS: Final[Mapping[str, Callable[[Victim], None]]] = {
     "segments: PHDR elsewhere": _grow(image_.PT_PHDR, "vaddr", 8),
     "segments: PHDR at another offset": _grow(image_.PT_PHDR, "offset", 8),
     "segments: PHDR outside": _grow(image_.PT_PHDR, "vaddr", 0x1000000),
+    "segments: PHDR last": _phdr_last,
     "segments: DYNAMIC elsewhere": _grow(image_.PT_DYNAMIC, "vaddr", 8),
     "segments: DYNAMIC at another offset": _grow(image_.PT_DYNAMIC, "offset", 8),
     "segments: DYNAMIC gone": _segment(image_.PT_DYNAMIC, type=0),

@@ -15,7 +15,7 @@ from musl_repair.loader import is_reserved
 A, B, C = "a" * 64, "b" * 64, "c" * 64
 
 
-FOO = Recipe("libfoo.so.1", A, needs=(("libbar.so", "libbar.so.2"),), rpath="$ORIGIN", lowered=False)
+FOO = Recipe("libfoo.so.1", A, needs=(("libbar.so", "libbar.so.2", B),), rpath="$ORIGIN", lowered=False)
 BAR = Recipe("libbar.so.2", B, needs=(), rpath="", lowered=False)
 BAZ = Recipe("libbaz.so", C, needs=(), rpath="", lowered=False)
 
@@ -39,7 +39,9 @@ def test_each_input_changes_the_name() -> None:
         FOO._replace(sha256=C),
         FOO._replace(needs=()),
         FOO._replace(rpath=""),
+        FOO._replace(needs=(("libbar.so", "libbar.so.2", C),)),
         FOO._replace(lowered=True),
+        FOO._replace(stripped=True),
     ]
     closures = [
         [FOO],

@@ -24,7 +24,7 @@ LAYERS = (
             "elf",
             "codec",
             "central",
-        "archive",
+            "archive",
             "wheel",
             "packages",
             "sysroot",
@@ -69,12 +69,12 @@ LAYERS = (
             "repair",
         ),
     ),
-    ("tell", ("report", "show", "abi_report", "lddtree", "cli_options", "cli_inspect", "cli")),
+    ("tell", ("report", "summary", "show", "abi_report", "lddtree", "cli_options", "cli_inspect", "cli_repair", "cli")),
 )
 """Top to bottom. Within a layer the order of the list holds as well."""
 
 ORDER = tuple(module for _, modules in LAYERS for module in modules)
-COMMAND_LINE = frozenset({"cli", "cli_inspect", "cli_options"})
+COMMAND_LINE = frozenset({"cli", "cli_inspect", "cli_options", "cli_repair"})
 OUTSIDE_THE_ORDER = frozenset({"__init__", "__main__"})
 """__init__ names the public API and imports nothing until it is asked; __main__ starts cli."""
 

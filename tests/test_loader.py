@@ -474,6 +474,12 @@ def test_no_way_leads_from_a_wheel_into_the_system() -> None:
     assert world.read(PurePosixPath("/<scripts>/../lib/b.so")) is None
 
 
+def test_no_way_is_known_from_one_scheme_of_a_wheel_to_another() -> None:
+    world = Mounted({PurePosixPath("/<wheel>/a.so"): elf(), PurePosixPath("/<scripts>/tool"): elf()})
+    assert world.read(PurePosixPath("/<scripts>/../<wheel>/a.so")) is None
+    assert world.read(PurePosixPath("/<wheel>/../<wheel>/a.so")) is not None
+
+
 def test_without_a_system_there_is_only_the_wheel() -> None:
     world = Mounted({PurePosixPath("/<wheel>/a.so"): elf()})
     assert world.read(PurePosixPath("/lib/b.so")) is None

@@ -198,6 +198,7 @@ def test_members_modes_and_dates(repaired: Path) -> None:
         "demo.libs/libmid-HASH.so.2.1.0",
         "demo-1.0.dist-info/METADATA",
         "demo-1.0.dist-info/WHEEL",
+        "demo-1.0.dist-info/sboms/musl-repair.cdx.json",
         "demo-1.0.dist-info/RECORD",
     ]
     for info in infos:

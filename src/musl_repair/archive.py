@@ -5,7 +5,9 @@ Source: APPNOTE.TXT 6.3.10 (zip). The central directory is read by central.py, t
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Final
@@ -65,7 +67,7 @@ class Archive:
         self.path: Final = path
         try:
             # Open for the lifetime of the Archive, and closed by close().
-            self._file: Final[BinaryIO] = path.open("rb")
+            self._file: Final[BinaryIO] = open(path, "rb", opener=_open_at_once)  # noqa: SIM115 - see above
         except OSError as error:
             raise ArchiveError(f"cannot read {path}: {error.strerror}") from error
         try:
@@ -157,6 +159,16 @@ class Archive:
         if start + member.stored_size > self._directory:
             raise ArchiveError(f"{self.path}: member {member.name} runs into the central directory")
         return start
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file without waiting, as opening a FIFO does for a writer; OSError where it is no regular file."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK)
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "it is a directory" if stat.S_ISDIR(mode) else "it is not a regular file")
 
 
 def _member(info: zipfile.ZipInfo) -> Member:

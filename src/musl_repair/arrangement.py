@@ -42,6 +42,8 @@ class Arrangement:
     """Sorted."""
     members: Mapping[PurePosixPath, str]
     """Loader path → archive name in the new wheel, of the wheel's own ELF files; sorted."""
+    dropped: tuple[str, ...] = ()
+    """Archive names of what the new wheel does not have; sorted."""
 
     def place(self, filename: str) -> PurePosixPath:
         """Return where a file of the library folder is installed."""
@@ -88,4 +90,4 @@ def _programs(
 
 def _is_wanted(needed: str, architecture: Architecture, options: Options) -> bool:
     is_musl = is_reserved(needed) or needed == str(architecture.loader)
-    return not is_musl and not is_libpython(needed) and not is_excluded(needed, options.exclude)
+    return not is_musl and not is_libpython(needed) and not is_excluded(needed, options.excluded)

@@ -68,7 +68,7 @@ class _End(NamedTuple):
     """The record at the end of an archive: where it (zip64: its own) stands, and what it says of the directory."""
 
     offset: int
-    count: int
+    members: int
     size: int
 
 
@@ -126,8 +126,8 @@ def _check_end(directory: Directory, end: _End) -> None:
     """See that the archive is all that there is in the file, and as long as it says."""
     if directory.start + end.size != end.offset:
         raise ArchiveError("its directory is not where its end record says")
-    if len(directory.entries) != end.count:
-        raise ArchiveError(f"its end record counts {end.count} members, its directory {len(directory.entries)}")
+    if len(directory.entries) != end.members:
+        raise ArchiveError(f"its end record counts {end.members} members, its directory {len(directory.entries)}")
     first = min((info.header_offset for info in directory.entries), default=directory.start)
     if first != 0:
         raise ArchiveError(f"there are {first} bytes of other data before its first member")

@@ -12,6 +12,7 @@ from musl_repair.cli_options import (
     folders,
     json_option,
     ldpaths_option,
+    max_inflated_option,
     open_sysroot,
     option,
     plain,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 @option("--exclude", multiple=True, metavar="PATTERN", help="Libraries of this name come from somewhere else.")
 @option("--select", multiple=True, metavar="CODE", help="Only look for these findings.")
 @option("--ignore", multiple=True, metavar="CODE", help="Do not look for these findings.")
+@max_inflated_option
 @json_option
 def check(wheels: tuple[Path, ...], **arguments: Any) -> int:
     """Judge WHEELs, whoever made them: whether they load everywhere their tags say.
@@ -39,14 +41,15 @@ def check(wheels: tuple[Path, ...], **arguments: Any) -> int:
     Nothing but the wheel is read, nothing of it is run. The exit code is 1 if there is an error.
     """
     from musl_repair import report
+    from musl_repair.central import Limits
     from musl_repair.findings import is_failure
     from musl_repair.repair import check_wheel
 
-    leniency = _leniency(arguments)
+    leniency, limits = _leniency(arguments), Limits(arguments["max_inflated"])
     results, failed = [], False
     for wheel in wheels:
         try:
-            judgement = check_wheel(wheel, leniency)
+            judgement = check_wheel(wheel, leniency, limits)
         except MuslRepairError as error:
             results.append(report.failure_json(wheel, error))
             say([report.error_text(error)])
@@ -83,10 +86,12 @@ def _leniency(arguments: dict[str, Any]) -> Leniency:
 @ldpaths_option
 @option("--exclude", multiple=True, metavar="PATTERN", help="Do not vendor libraries of this name.")
 @option("--polyfill", is_flag=True, help="Give the wheel small functions that are newer than the musl of its tag.")
+@max_inflated_option
 @json_option
 def show(wheels: tuple[Path, ...], **arguments: Any) -> int:
     """Show what WHEELs need: musl, distributions, libraries and where they would come from."""
     from musl_repair import report
+    from musl_repair.central import Limits
     from musl_repair.options import Options
     from musl_repair.plan import make_plan
     from musl_repair.reading import read_wheel_file
@@ -103,7 +108,7 @@ def show(wheels: tuple[Path, ...], **arguments: Any) -> int:
     results, failed = [], False
     for wheel in wheels:
         try:
-            facts = read_wheel_file(wheel)
+            facts = read_wheel_file(wheel, Limits(arguments["max_inflated"]))
             plan = make_plan(facts, sysroot, options)
         except MuslRepairError as error:
             results.append(report.failure_json(wheel, error))
@@ -141,18 +146,20 @@ def abi(names: tuple[str, ...], *, as_json: bool) -> int:
 @file_argument("file", "FILE|WHEEL", several=False)
 @sysroot_option
 @ldpaths_option
+@max_inflated_option
 @option("-v", "--verbose", is_flag=True, help="Tell where each library was looked for.")
-def lddtree(file: Path, *, sysroot: Path, ldpaths: str, verbose: bool) -> int:
+def lddtree(file: Path, *, sysroot: Path, ldpaths: str, max_inflated: int, verbose: bool) -> int:
     """Show the libraries that musl's loader would load for an ELF FILE, or for each root of a WHEEL.
 
     A file is looked at in the sysroot, a wheel on a system with nothing but musl. The exit code is 1 if one is missing.
     """
+    from musl_repair.central import Limits
     from musl_repair.lddtree import file_tree, tree_lines, wheel_trees
     from musl_repair.reading import read_wheel_file
 
     root = open_sysroot(sysroot)
     if file.suffix == ".whl":
-        trees = wheel_trees(read_wheel_file(file))
+        trees = wheel_trees(read_wheel_file(file, Limits(max_inflated)))
     else:
         trees = (file_tree(root, root.place(file), tuple(map(root.locate, folders(ldpaths)))),)
     for tree in trees:

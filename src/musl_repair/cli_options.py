@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from musl_repair.sysroot import Sysroot
 
+_UNITS: Final = {"K": 10, "M": 20, "G": 30, "T": 40}
 CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -46,7 +47,23 @@ ldpaths_option = option(
     metavar="DIR:DIR...",
     help="More folders to look for libraries in: of the sysroot, else of this machine.",
 )
+max_inflated_option = option(
+    "--max-inflated",
+    default="8G",
+    callback=lambda _context, _parameter, text: _size(text),
+    metavar="SIZE",
+    show_default=True,
+    help="Refuse wheels that inflate to more (bytes, or with K, M, G), or to 1/16 of it and 100 times their size.",
+)
 json_option = option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def _size(text: str) -> int:
+    """Return a number of bytes: digits, and K, M, G or T for a power of 1024."""
+    digits, unit = (text[:-1], text[-1:].upper()) if text[-1:].upper() in _UNITS else (text, "")
+    if not (digits.isascii() and digits.isdigit()):
+        raise click.BadParameter(f"{text!r} is not a number of bytes, as 500M or 8G are")
+    return int(digits) << _UNITS.get(unit, 0)
 
 
 def folders(ldpaths: str) -> list[Path]:

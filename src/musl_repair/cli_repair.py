@@ -17,6 +17,7 @@ from musl_repair.cli_options import (
     folders,
     json_option,
     ldpaths_option,
+    max_inflated_option,
     open_sysroot,
     option,
     say,
@@ -114,7 +115,14 @@ if TYPE_CHECKING:
 @option("--strip", is_flag=True, help="Strip symbols and debug information from all ELF files first.")
 @option("--no-update-tags", is_flag=True, help="Keep the tags that the wheel has.")
 @option("--only-plat", is_flag=True, help="For auditwheel's command lines: a wheel gets no other tag here anyway.")
-@option("--patcher", type=click.Choice(["patchelf"]), default="patchelf", help="For auditwheel's command lines.")
+@option(
+    "--patcher",
+    also=("AUDITWHEEL_PATCHER",),
+    type=click.Choice(["patchelf"]),
+    default="patchelf",
+    help="For auditwheel's command lines.",
+)
+@max_inflated_option
 @option("--strict", is_flag=True, help="Refuse wheels with warnings too.")
 @option("--disable-isa-ext-check", is_flag=True, help="Accept files that need more than the baseline processor.")
 @option(
@@ -182,6 +190,7 @@ class _Repairing:
 
     def _tools(self) -> Tools:
         from musl_repair.assembly import Form
+        from musl_repair.central import Limits
         from musl_repair.repair import Tools
         from musl_repair.strip import find_strip
 
@@ -192,6 +201,7 @@ class _Repairing:
             jobs=self._arguments["jobs"] or os.cpu_count() or 1,
             form=Form(_source_date(os.environ.get("SOURCE_DATE_EPOCH")), self._arguments["zip_compression_level"]),
             verify_input=self._arguments["verify_input"],
+            limits=Limits(self._arguments["max_inflated"]),
         )
 
     def _one(self, wheel: Path, sysroot: Sysroot, options: Options, tools: Tools) -> bool:
@@ -202,7 +212,7 @@ class _Repairing:
 
         try:
             if self._arguments["dry_run"]:
-                repaired = Repaired(plan_wheel(wheel, sysroot, options), None)
+                repaired = Repaired(plan_wheel(wheel, sysroot, options, tools.limits), None)
             else:
                 repaired = repair_wheel(wheel, self._arguments["wheel_dir"], sysroot, options, tools)
         except MuslRepairError as error:

@@ -22,7 +22,11 @@ except ImportError:  # there is no wheel of it for this machine
 _BROKEN: Final[tuple[type[Exception], ...]] = (
     (zlib.error,) if _libdeflate is None else (zlib.error, _libdeflate.DeflateError)
 )
-_PIECE: Final = 1 << 20
+_PIECE: Final = 1 << 16
+"""Bytes; larger ones come from fresh pages each time, which costs more than the inflating."""
+
+_ZLIB_LEVELS: Final = (0, 1, 2, 3, 4, 5, 5, 6, 7, 9)
+"""Level of zlib → the lowest of libdeflate that makes no larger files."""
 
 LEVELS: Final = range(10)
 """Compression levels: 0 only stores, 9 is the slowest."""
@@ -31,7 +35,8 @@ LEVELS: Final = range(10)
 def compress(content: bytes | memoryview, level: int) -> bytes:
     """Return the content as a raw deflate stream."""
     if _libdeflate is not None:
-        return bytes(_libdeflate.deflate_compress(content, level))
+        # libdeflate's 5 makes smaller files than zlib's 6, in two thirds of the time that its own 6 takes.
+        return bytes(_libdeflate.deflate_compress(content, _ZLIB_LEVELS[level]))
     compressor = zlib.compressobj(level, zlib.DEFLATED, -zlib.MAX_WBITS)
     return compressor.compress(content) + compressor.flush()
 

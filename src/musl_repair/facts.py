@@ -140,15 +140,15 @@ def _read(archive: Archive, rows: Mapping[str, Row | None], known: Known, verify
     earlier = known.readings.get(name)
     if earlier is not None and earlier.holds_for(member, row):
         return earlier
-    is_elf = archive.head(name, len(MAGIC)) == MAGIC
-    if not is_elf and not verify:
-        return Reading(member, row, None, "", None)
-    if not is_elf and member.size > _LARGE:
-        return Reading(member, row, None, "", _fault(row, archive.chunks(name), member.size))
+    # What is read whole in any case needs no look at its head.
+    whole = verify and member.size <= _LARGE
+    if not whole and archive.head(name, len(MAGIC)) != MAGIC:
+        fault = _fault(row, archive.chunks(name), member.size) if verify else None
+        return Reading(member, row, None, "", fault)
     content = archive.read(name)
     sha256 = hashlib.sha256(content).digest()
     fault = _fault(row, [content], member.size, sha256)
-    if not is_elf:
+    if content[: len(MAGIC)] != MAGIC:
         return Reading(member, row, None, "", fault)
     elf = known.elfs.get(sha256.hex()) or _elf(name, content)
     return Reading(member, row, elf, sha256.hex(), fault)

@@ -55,13 +55,14 @@ class Recipe(NamedTuple):
     """All that decides a graft's bytes, but for the names of the grafts that it needs."""
 
     filename: str
-    """The real file's."""
+    """The real file's; = and a name where the graft keeps that."""
     sha256: str
     """Of the real file's content, in hex."""
-    needs: tuple[tuple[str, str], ...]
-    """(needed name, name of the real file that answers it), sorted."""
+    needs: tuple[tuple[str, str, str], ...]
+    """(needed name, name of the real file that answers it, its SHA-256 or "" for a file of the wheel), sorted."""
     rpath: str
     lowered: bool
+    stripped: bool = False
     added: tuple[str, ...] = ()
     """File names of polyfills that it comes to need, sorted."""
 
@@ -88,16 +89,22 @@ def choose_grafts(
     resolution: Resolution,
     target: Target,
     added: Mapping[PurePosixPath, tuple[str, ...]],
+    kept: Mapping[PurePosixPath, str],
     *,
     lowers: bool,
+    strips: bool,
 ) -> dict[PurePosixPath, Graft]:
     """Return real file → graft for every file of the target system that the wheel needs.
 
-    added are the polyfills that files come to need; lowers is whether DT_RELR tables are replaced.
+    added are the polyfills that files come to need; lowers is whether DT_RELR tables are replaced, strips whether files
+    are stripped.
     """
     external = sorted(path for path in resolution.edges if not is_mounted(path))
     recipes = {
-        path: _recipe(path, arrangement, resolution, target, added.get(path, ()), lowers=lowers) for path in external
+        path: _recipe(path, arrangement, resolution, target, added.get(path, ()), lowers=lowers)._replace(
+            stripped=strips
+        )
+        for path in external
     }
     grafts = {}
     for path, recipe in recipes.items():
@@ -121,7 +128,7 @@ def _recipe(
     return Recipe(
         filename=path.name,
         sha256=target.digest(path),
-        needs=tuple(sorted((name, at.name) for name, at in edges.items())),
+        needs=tuple(sorted((name, at.name, "" if is_mounted(at) else target.digest(at)) for name, at in edges.items())),
         rpath=rpath_to([*targets, *map(arrangement.place, added)], place, ()),
         lowered=lowers and resolution.elfs[path].relr,
         added=added,

@@ -43,9 +43,10 @@ class Mounted:
         self._system: Final = system
 
     def read(self, path: PurePosixPath) -> Elf | Unusable | None:
-        """A world with a wheel in it: the wheel's files, and those of a system behind it, if there is one."""
+        """Return what is at a path. No ".." leads out of a wheel's folder: where the others are, nobody knows."""
         if is_mounted(path):
-            return self._files.get(PurePosixPath(posixpath.normpath(path)))
+            shortest = PurePosixPath(posixpath.normpath(path))
+            return self._files.get(shortest) if shortest.parts[:2] == path.parts[:2] else None
         return None if self._system is None else self._system.read(path)
 
     def real(self, path: PurePosixPath) -> PurePosixPath:

@@ -17,6 +17,16 @@ class Options:
     """auto, musllinux_X_Y or musllinux_X_Y_ARCH."""
     exclude: tuple[str, ...] = ()
     """Shell patterns of needed names that are not vendored."""
+    exclude_rpath: tuple[tuple[str, str], ...] = ()
+    """(pattern, folder of site-packages): not vendored either, and files that need it get an rpath to the folder."""
+    no_mangle: tuple[str, ...] = ()
+    """Shell patterns of needed names, or of file names, that vendored libraries keep."""
+    include: tuple[str, ...] = ()
+    """[FILE-PATTERN=]NAME_OR_PATH: libraries that files load by dlopen; a path is an absolute loader path."""
+    dlopen: str = ""
+    """The lowest priority of .note.dlopen whose libraries are vendored: required, recommended, suggested; "": none."""
+    dedupe: bool = False
+    """Keep one of several copies of a library in the wheel."""
     lib_suffix: str = ".libs"
     """Vendored libraries go into the folder <distribution><lib_suffix>."""
     lower_relr: bool = True
@@ -38,3 +48,8 @@ class Options:
     """Refuse a wheel with warnings too."""
     allow_pure: bool = False
     """Let a wheel without ELF files through, unchanged."""
+
+    @property
+    def excluded(self) -> tuple[str, ...]:
+        """All patterns of needed names that are not vendored."""
+        return (*self.exclude, *(pattern for pattern, _ in self.exclude_rpath))

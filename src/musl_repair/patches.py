@@ -53,23 +53,25 @@ def wheel_patch(
     places: Mapping[PurePosixPath, PurePosixPath],
     *,
     added: tuple[PurePosixPath, ...] = (),
+    ways: tuple[PurePosixPath, ...] = (),
     lower_relr: bool,
     old_loaders: bool,
 ) -> Patch:
     """Return the edits of a file of the wheel, installed at path.
 
     edges are its needs; places maps each external library to where its graft is installed; added is where polyfills
-    for it are. old_loaders: whether the tag promises a musl that does not read DT_RUNPATH.
+    for it are, ways where excluded libraries will be. Names in edges that the file does not need are added.
+    old_loaders: whether the tag promises a musl that does not read DT_RUNPATH.
     """
     targets = [places.get(target, target) for target in edges.values()]
-    rpath = rpath_to([*targets, *added], path, inside_entries(elf, path))
+    rpath = rpath_to([*targets, *added, *ways], path, inside_entries(elf, path))
     changed = rpath != (elf.rpath or "") or (old_loaders and elf.dt_runpath is not None)
     return Patch(
         member=member,
         rpath=rpath if changed else None,
-        renames=_renames(edges, places),
+        renames=_renames(elf, edges, places),
         dropped=_dropped(elf),
-        added=tuple(place.name for place in added),
+        added=_added(elf, edges, places, added),
         lower_relr=lower_relr,
     )
 
@@ -82,17 +84,18 @@ def graft_patch(
     places: Mapping[PurePosixPath, PurePosixPath],
     *,
     added: tuple[PurePosixPath, ...] = (),
+    ways: tuple[PurePosixPath, ...] = (),
     lower_relr: bool,
 ) -> Patch:
     """Return the edits of a graft, installed at path: nothing of the search path that it came with is kept."""
-    rpath = rpath_to([*(places.get(target, target) for target in edges.values()), *added], path, ())
+    rpath = rpath_to([*(places.get(target, target) for target in edges.values()), *added, *ways], path, ())
     return Patch(
         member=member,
         soname=path.name if elf.soname != path.name else None,
         rpath=rpath if rpath != (elf.rpath or "") or elf.dt_runpath is not None else None,
-        renames=_renames(edges, places),
+        renames=_renames(elf, edges, places),
         dropped=_dropped(elf),
-        added=tuple(place.name for place in added),
+        added=_added(elf, edges, places, added),
         lower_relr=lower_relr,
     )
 
@@ -112,13 +115,25 @@ def rpath_to(targets: Iterable[PurePosixPath], path: PurePosixPath, kept: Iterab
 
 
 def _renames(
-    edges: Mapping[str, PurePosixPath], places: Mapping[PurePosixPath, PurePosixPath]
+    elf: Elf, edges: Mapping[str, PurePosixPath], places: Mapping[PurePosixPath, PurePosixPath]
 ) -> tuple[tuple[str, str], ...]:
     return tuple(
-        (name, places[target].name)
+        (name, places.get(target, target).name)
         for name, target in sorted(edges.items())
-        if target in places and places[target].name != name
+        if name in elf.needed and places.get(target, target).name != name
     )
+
+
+def _added(
+    elf: Elf,
+    edges: Mapping[str, PurePosixPath],
+    places: Mapping[PurePosixPath, PurePosixPath],
+    polyfills: Iterable[PurePosixPath],
+) -> tuple[str, ...]:
+    """Return the names of polyfills and of what is included, but for what the file needs under another name."""
+    needed = {places.get(target, target).name for name, target in edges.items() if name in elf.needed}
+    included = {places.get(target, target).name for target in edges.values()} - needed
+    return tuple(sorted({place.name for place in polyfills} | included))
 
 
 def _dropped(elf: Elf) -> tuple[str, ...]:

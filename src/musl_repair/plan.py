@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from musl_repair.abi import Feature, feature_since
@@ -103,14 +103,14 @@ def _decide(
     polyfills = polyfill_grafts(needs.polyfills(result), arrangement)
     added = by_file(unbound, polyfills)
     lowers = options.lower_relr and _promises(result, Feature.RELR, architecture)
-    grafts = choose_grafts(arrangement, resolution, target, added, lowers=lowers)
+    grafts = choose_grafts(arrangement, resolution, target, added, lowers=lowers, strips=options.strip)
     reasons = needs.reasons(result, lowers=lowers)
     problems = (
         *(judge_system(target, architecture) if grafts or resolution.missing else ()),
         *judge_resolution(resolution, unbound, names, architecture),
         *judge_tag(result, reasons, architecture.name),
         *(() if lowers else judge_relr(resolution, names, result, architecture, Severity.WARNING)),
-        *_judge_places(arrangement, resolution, grafts),
+        *_judge_places(arrangement, resolution, grafts, added),
     )
     patches = _patches(arrangement, resolution, grafts, added, result, lowers=lowers)
     all_grafts = tuple(sorted((*grafts.values(), *polyfills.values()), key=lambda graft: graft.member))
@@ -216,7 +216,10 @@ def _stripped(patches: list[Patch], arrangement: Arrangement, options: Options) 
 
 
 def _judge_places(
-    arrangement: Arrangement, resolution: Resolution, grafts: Mapping[PurePosixPath, Graft]
+    arrangement: Arrangement,
+    resolution: Resolution,
+    grafts: Mapping[PurePosixPath, Graft],
+    added: Mapping[PurePosixPath, tuple[str, ...]],
 ) -> Iterator[Finding]:
     """Find files that cannot reach what they need, and new members that are there already."""
     for path, member in arrangement.members.items():
@@ -224,6 +227,9 @@ def _judge_places(
             root = scheme_root(arrangement.place(grafts[at].name) if at in grafts else at)
             if root != scheme_root(path):
                 yield finding("elf-outside-site-packages", member, f"it needs {name}")
-    added = [graft.member for graft in grafts.values()] + [move.moved for move in arrangement.moves]
-    for member in sorted(set(added) & set(arrangement.facts.members)):
+        for name in added.get(path, ()):
+            if scheme_root(arrangement.place(name)) != scheme_root(path):
+                yield finding("elf-outside-site-packages", member, f"it comes to need {name}")
+    new = [graft.member for graft in grafts.values()] + [move.moved for move in arrangement.moves]
+    for member in sorted(set(new) & set(arrangement.facts.members)):
         yield finding("member-collision", member, "the wheel has a file of this name already")

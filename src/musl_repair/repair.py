@@ -7,10 +7,11 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, TypeVar
 
 from musl_repair.archive import Archive
 from musl_repair.assembly import Assembly, Editors, Form
+from musl_repair.central import Limits
 from musl_repair.check import Judgement, Leniency, judge_wheel
 from musl_repair.errors import OutputError, PatchError, RefusedError
 from musl_repair.facts import Facts, Known, read_facts
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from musl_repair.sysroot import Sysroot
 
 _Made = TypeVar("_Made")
+_ANY_SIZE: Final = Limits(1 << 63)
+"""For what we have written ourselves."""
 
 
 class Repaired(NamedTuple):
@@ -54,16 +57,18 @@ class Tools:
     form: Form = field(default_factory=Form)
     verify_input: bool = True
     """Whether every member of the input is inflated and compared with its CRC and with RECORD."""
+    limits: Limits = field(default_factory=Limits)
+    """How far the input may inflate."""
 
 
-def plan_wheel(wheel: Path, sysroot: Sysroot, options: Options) -> Plan:
+def plan_wheel(wheel: Path, sysroot: Sysroot, options: Options, limits: Limits | None = None) -> Plan:
     """Return what a repair would do. Raises MuslRepairError for what is not a wheel."""
-    return make_plan(read_wheel_file(wheel), sysroot, options)
+    return make_plan(read_wheel_file(wheel, limits), sysroot, options)
 
 
-def check_wheel(wheel: Path, leniency: Leniency | None = None) -> Judgement:
+def check_wheel(wheel: Path, leniency: Leniency | None = None, limits: Limits | None = None) -> Judgement:
     """Judge a wheel as it stands. Raises MuslRepairError for what is not a wheel."""
-    return judge_wheel(read_wheel_file(wheel), leniency)
+    return judge_wheel(read_wheel_file(wheel, limits), leniency)
 
 
 def repair_wheel(wheel: Path, folder: Path, sysroot: Sysroot, options: Options, tools: Tools) -> Repaired:
@@ -72,7 +77,7 @@ def repair_wheel(wheel: Path, folder: Path, sysroot: Sysroot, options: Options, 
     The folder sees a whole, checked wheel or nothing new; the input is never changed. Raises RefusedError with all
     findings where the wheel cannot be repaired, another MuslRepairError where something else is wrong.
     """
-    with Archive(wheel) as archive, ThreadPoolExecutor(tools.jobs) as pool:
+    with Archive(wheel, tools.limits) as archive, ThreadPoolExecutor(tools.jobs) as pool:
         run = partial(_in_order, pool, tools.jobs + 1)
         facts = read_facts(wheel.name, archive, run=run, verify=tools.verify_input)
         plan = make_plan(facts, sysroot, options)
@@ -105,7 +110,7 @@ def _editors(plan: Plan, tools: Tools) -> Editors:
 def _leniency(options: Options) -> Leniency:
     """Return what the user has chosen to accept in the new wheel."""
     kept = frozenset() if options.lower_relr else frozenset({"relr-before-1.2.4"})
-    return Leniency(options.exclude, options.accepted | kept)
+    return Leniency(options.excluded, options.accepted | kept)
 
 
 def _copy(wheel: Path, out: BinaryIO) -> None:
@@ -122,7 +127,7 @@ def _verify(
     """
     name = str(plan.result)
     known = Known(source.readings, edited)
-    with Archive(written) as archive:
+    with Archive(written, _ANY_SIZE) as archive:
         wrong = errors_in(judge_wheel(read_facts(name, archive, run=run, known=known), leniency).findings)
     if wrong:
         details = "\n".join(f"  {found.code}  {found.subject}: {found.detail}" for found in wrong)

@@ -28,7 +28,7 @@ from musl_repair.loader import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from musl_repair.policy import Architecture
     from musl_repair.sysroot import Unusable
@@ -66,12 +66,12 @@ def scheme_root(path: PurePosixPath) -> PurePosixPath:
 
 
 class _Searching:
-    """The world as planning sees it: excluded names and libpython are not needed, search paths are extended."""
+    """The world as planning sees it: needs come and go as the user wants, search paths are extended."""
 
-    def __init__(self, world: World, extended: Mapping[PurePosixPath, str], excluded: tuple[str, ...]) -> None:
+    def __init__(self, world: World, extended: Mapping[PurePosixPath, str], search: Search) -> None:
         self._world = world
         self._extended = extended
-        self._excluded = excluded
+        self._search = search
         self._seen: dict[PurePosixPath, Elf | Unusable | None] = {}
 
     def read(self, path: PurePosixPath) -> Elf | Unusable | None:
@@ -86,7 +86,9 @@ class _Searching:
         if not isinstance(answer, Elf):
             return answer
         needed = tuple(
-            name for name in answer.needed if not is_libpython(name) and not is_excluded(name, self._excluded)
+            name
+            for name in self._search.needed(path, answer)
+            if not is_libpython(name) and not is_excluded(name, self._search.excluded)
         )
         rpath = self._extended.get(path)
         if rpath is None:
@@ -106,6 +108,12 @@ class Search:
     """Patterns of needed names that are not looked for."""
     may_repair: bool = True
     """True: search paths are going to be made right, and unfit candidates are passed over. False: exactly as musl."""
+    included: Callable[[PurePosixPath, Elf], tuple[str, ...]] | None = None
+    """Says what a file comes to need besides its own needs."""
+
+    def needed(self, path: PurePosixPath, elf: Elf) -> tuple[str, ...]:
+        """Return what a file is going to need, before anything is excluded."""
+        return elf.needed if self.included is None else (*self.included(path, elf), *elf.needed)
 
 
 def resolve(
@@ -119,8 +127,9 @@ def resolve(
     """
     elfs = {path: elf for path, elf in sorted(files.items()) if isinstance(elf, Elf)}
     mounted = Mounted(files, system)
-    extended = _extended(elfs, search.library_path) if search.may_repair else {}
-    world = _Searching(mounted, extended, search.excluded)
+    wanted = {path: replace(elf, needed=search.needed(path, elf)) for path, elf in elfs.items()}
+    extended = _extended(wanted, search.library_path) if search.may_repair else {}
+    world = _Searching(mounted, extended, search)
     edges: dict[PurePosixPath, dict[str, PurePosixPath]] = {path: {} for path in elfs}
     failed: dict[PurePosixPath, list[Need]] = {}
     for path, elf in elfs.items():

@@ -28,6 +28,7 @@ from packaging.utils import canonicalize_name
 
 from musl_repair import __version__
 from musl_repair.loader import is_mounted
+from musl_repair.polyfilling import SOURCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -41,6 +42,7 @@ _VENDORS: Final = {"apk": "alpine", "deb": "debian"}
 """Whose packages they are where the system does not say."""
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _ADDRESS: Final = re.compile(r"https?://[!-~]+")
+_ESCAPE: Final = re.compile(r"%[0-9a-f]{2}")
 _APORTS: Final = "https://gitlab.alpinelinux.org/alpine/aports/-/tree/"
 _OWN_LICENSE: Final = "MIT"
 
@@ -63,6 +65,9 @@ def write_sbom(plan: Plan, digests: Mapping[str, str], distribution: Distributio
     )
     document: dict[str, Any] = json.loads(JsonV1Dot6(bom).output_as_string())
     document["components"].sort(key=itemgetter("bom-ref"))
+    for component in document["components"]:
+        # packageurl makes a name small after it has escaped it: libstdc%2b%2b.
+        component["purl"] = _ESCAPE.sub(lambda found: found[0].upper(), component["purl"])
     if date is None:
         del document["metadata"]["timestamp"]
     # "Every BOM generated SHOULD have a unique serial number": of its content, so that equal documents have the same.
@@ -136,8 +141,8 @@ def _component(plan: Plan, graft: Graft, digest: str, distribution: Distribution
 def _identity(graft: Graft, distribution: Distribution) -> tuple[str, str | None, PackageURL]:
     """Return name, version and package URL of what a graft is a copy of."""
     if graft.content is not None:
-        inside = graft.source.relative_to(graft.source.parents[-3])
-        purl = PackageURL("pypi", name="musl-repair", version=__version__, subpath=f"musl_repair/{inside}")
+        file = f"musl_repair/polyfill/{graft.source.relative_to(SOURCE)}"
+        purl = PackageURL("pypi", name="musl-repair", version=__version__, subpath=file)
         return "musl-repair", __version__, purl
     package, name = graft.owner, graft.source.name
     if package is None:
@@ -167,13 +172,13 @@ def _references(package: Package, vendor: str | None) -> Iterator[ExternalRefere
 
 def _dependencies(plan: Plan, wheel: Component) -> list[Dependency]:
     """Return who needs whom: the wheel its files, a file what musl loads for it."""
-    needs = {
-        plan.members[path]: {plan.members[at] for at in targets.values()}
-        for path, targets in plan.resolution.edges.items()
-    }
+    needs: dict[str, set[str]] = {}
+    for path, targets in plan.resolution.edges.items():
+        needs[plan.members[path]] = {plan.members[at] for at in targets.values()}
     grafts = {graft.name: graft.member for graft in plan.grafts}
     for patch in plan.patches:
-        needs[patch.member] |= {grafts[name] for name in patch.added if name in grafts}
+        if patch.added:
+            needs[patch.member] |= {grafts[name] for name in patch.added if name in grafts}
     needs[str(wheel.bom_ref.value)] = {part.name for part in wheel.components}
     return [
         Dependency(BomRef(member), [Dependency(BomRef(target)) for target in sorted(targets)])

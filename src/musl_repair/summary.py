@@ -5,6 +5,7 @@ Source: GitHub's workflow commands and job summaries (Markdown with Mermaid grap
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from musl_repair.errors import MuslRepairError, RefusedError
@@ -18,17 +19,19 @@ if TYPE_CHECKING:
     from musl_repair.plan import Plan
 
 _LEVELS: Final = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "notice"}
+_SPECIAL: Final = re.compile(r"[\\`*\[\]|~#]|(?<![0-9A-Za-z])_|_(?![0-9A-Za-z])")
+"""What Markdown may read as more than itself, inside of a line."""
 _MOST_EDGES: Final = 200
 """Mermaid refuses graphs that are much larger."""
 
 
 def plan_markdown(plan: Plan) -> str:
     """Return what became of a wheel as a section of Markdown."""
-    lines = [f"## {plan.result}", ""]
+    lines = [f"## {_text(str(plan.result))}", ""]
     if plan.architecture is not None:
         arch = plan.architecture.name
         lines += [
-            f"* made of `{plan.wheel}`" if plan.changes else "* right as it was",
+            f"* made of {_code(str(plan.wheel))}" if plan.changes else "* right as it was",
             f"* needs musl {lowest_release(plan.reasons, arch)} or later",
             f"* runs on {where_it_runs(verdicts(plan.reasons, arch))}",
         ]
@@ -41,7 +44,7 @@ def plan_markdown(plan: Plan) -> str:
 def _rows(plan: Plan) -> Iterator[str]:
     for graft in plan.grafts:
         owner = f"{graft.owner.name} {graft.owner.version}" if graft.owner is not None else ""
-        yield f"| `{graft.name}` | `{graft.source}` | {owner} | {graft.size:,} |"
+        yield f"| {_code(graft.name)} | {_code(str(graft.source))} | {_text(owner)} | {graft.size:,} |"
 
 
 def _graph(plan: Plan) -> Iterator[str]:
@@ -63,7 +66,21 @@ def _graph(plan: Plan) -> Iterator[str]:
 
 
 def _quoted(name: str) -> str:
-    return name.replace("#", "#35;").replace('"', "#quot;")
+    """Return a name as the text of a Mermaid node: its own escapes, for HTML too."""
+    for character, escaped in (("#", "#35;"), ('"', "#quot;"), ("<", "#lt;"), (">", "#gt;"), ("\n", " ")):
+        name = name.replace(character, escaped)
+    return name
+
+
+def _text(text: str) -> str:
+    """Return text that is nothing but text to Markdown and HTML, in a table too."""
+    escaped = _SPECIAL.sub(r"\\\g<0>", text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
+    return "<br>".join(escaped.splitlines())
+
+
+def _code(text: str) -> str:
+    """Return text as code, by the HTML element: Markdown's has no way to hold a backtick and a bar in a table."""
+    return f"<code>{_text(text)}</code>"
 
 
 def _findings(findings: Iterable[Finding]) -> Iterator[str]:
@@ -71,14 +88,13 @@ def _findings(findings: Iterable[Finding]) -> Iterator[str]:
     if listed:
         yield from ("", "| finding | about | |", "|---|---|---|")
     for found in listed:
-        detail = found.detail.replace("|", "\\|").replace("\n", "<br>")
-        yield f"| {found.severity.value}: {found.code} | `{found.subject}` | {detail} |"
+        yield f"| {found.severity.value}: {found.code} | {_code(found.subject)} | {_text(found.detail)} |"
 
 
 def error_markdown(wheel: str, error: MuslRepairError) -> str:
     """Return why a wheel could not be repaired as a section of Markdown."""
     findings = error.findings if isinstance(error, RefusedError) else ()
-    return "\n".join([f"## {wheel}", "", f"**{error}**", *_findings(findings), ""])
+    return "\n".join([f"## {_text(wheel)}", "", f"**{_text(str(error))}**", *_findings(findings), ""])
 
 
 def finding_commands(wheel: str, findings: Iterable[Finding]) -> Iterator[str]:

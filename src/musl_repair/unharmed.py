@@ -118,8 +118,8 @@ def _versions(image: Image) -> Iterator[tuple[int, ...]]:
         yield version, count
         at = first
         for _ in range(min(count, left)):
-            *fields, step = need.unpack_from(view, at)
-            yield tuple(fields)
+            *values, step = need.unpack_from(view, at)
+            yield tuple(values)
             at += step
         left -= min(count, left)
 

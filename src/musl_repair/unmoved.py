@@ -123,9 +123,17 @@ def _layout_faults(image: Image, page_size: int) -> Iterator[str]:
         yield "a load segment is larger in the file than in memory"
     if _share_a_page(loads, page_size):
         yield "the page of one load segment covers another"
+    yield from _place_faults(image, loads)
+
+
+def _place_faults(image: Image, loads: list[Segment]) -> Iterator[str]:
+    """See that the program headers, and what else is pointed at, are mapped where they say."""
     table = image.header.phoff, image.header.phoff + image.header.phnum * image.layout.phdr.size
     if not any(s.offset <= table[0] and table[1] <= s.offset + s.filesz for s in loads):
         yield "the program headers are in no load segment"
+    kinds = [s.type for s in image.segments]
+    if image_.PT_PHDR in kinds and image_.PT_LOAD in kinds[: kinds.index(image_.PT_PHDR)]:
+        yield "PT_PHDR stands behind a load segment"
     for segment in image.segments:
         if segment.type == image_.PT_PHDR and not _maps(loads, segment, image.header.phoff):
             yield "PT_PHDR is not where the program headers are"

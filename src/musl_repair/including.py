@@ -1,0 +1,125 @@
+"""Libraries that no file needs by DT_NEEDED but loads by dlopen: which files come to need which of them. Pure.
+
+dlopen finds a plain name on musl only where a library is loaded under it already, or on the main program's search path
+(musl 1.2.6 ldso/dynlink.c: dlopen passes `head`, load_library compares short names). So such a library becomes a
+DT_NEEDED of the file that loads it, and keeps the name that it is asked for by.
+"""
+
+from __future__ import annotations
+
+import difflib
+from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, NamedTuple
+
+from musl_repair.dlopening import read_wishes
+from musl_repair.elf import Elf
+from musl_repair.findings import Finding, finding
+from musl_repair.graph import is_extension
+from musl_repair.loader import expand_rpath, refusal
+from musl_repair.resolve import is_excluded, scheme_root
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from musl_repair.arrangement import Arrangement
+    from musl_repair.dlopening import Wish
+    from musl_repair.graph import Resolution
+    from musl_repair.options import Options
+    from musl_repair.target import Target
+
+
+class Request(NamedTuple):
+    """What the user wants included: a name or an absolute path, for files of a pattern; None for all that load."""
+
+    files: str | None
+    library: str
+
+
+def parse_request(text: str) -> Request:
+    """Return what NAME_OR_PATH or FILE-PATTERN=NAME_OR_PATH asks for."""
+    files, separator, library = text.rpartition("=")
+    return Request(files if separator else None, library)
+
+
+class Inclusion:
+    """Which names a file comes to need; what `Search` takes."""
+
+    def __init__(
+        self, arrangement: Arrangement, target: Target, options: Options, search_path: tuple[PurePosixPath, ...]
+    ) -> None:
+        """Take where files are and where libraries are looked for."""
+        self._requested = _requested(arrangement, options)
+        self._arrangement = arrangement
+        self._target = target
+        self._options = options
+        self._search_path = (*options.library_path, *search_path)
+
+    def __call__(self, path: PurePosixPath, elf: Elf) -> tuple[str, ...]:
+        """Return the names, absolute paths among them, that a file is to need besides its own; each once."""
+        noted = (self._choice(wish, path, elf) for wish in read_wishes(elf) if wish.is_at_least(self._options.dlopen))
+        names = [*self._requested.get(path, ()), *(name for name in noted if name is not None)]
+        own = {*elf.needed, path.name}
+        return tuple(dict.fromkeys(name for name in names if PurePosixPath(name).name not in own))
+
+    def _choice(self, wish: Wish, path: PurePosixPath, elf: Elf) -> str | None:
+        """Return the first of a wish's names that there is a library of, or just the first, which will be missing."""
+        if set(wish.sonames) & set(elf.needed) or any(is_excluded(n, self._options.excluded) for n in wish.sonames):
+            return None
+        return next((name for name in wish.sonames if self._is_there(name, path, elf)), wish.sonames[0])
+
+    def _is_there(self, name: str, path: PurePosixPath, elf: Elf) -> bool:
+        refuses = refusal(elf)
+        folders = (*expand_rpath(elf.rpath, path.parent), *self._search_path)
+        answers = [self._arrangement.read(at) for at in self._arrangement.members if at.name == name]
+        answers += [self._target.read(folder / name) for folder in folders if folder.is_absolute()]
+        return any(isinstance(answer, Elf) and refuses(answer) is None for answer in answers)
+
+
+def _requested(arrangement: Arrangement, options: Options) -> dict[PurePosixPath, tuple[str, ...]]:
+    """Return the names that the user asks for, by file."""
+    found: dict[PurePosixPath, tuple[str, ...]] = {}
+    for request in map(parse_request, options.include):
+        for path in _files_for(request, arrangement):
+            found[path] = (*found.get(path, ()), request.library)
+    return found
+
+
+def _files_for(request: Request, arrangement: Arrangement) -> list[PurePosixPath]:
+    """Return the files that come to need what is requested.
+
+    Without a pattern: those of site-packages that import dlopen; where none does, Python itself loads the library
+    (ctypes), and the extension modules are there before.
+    """
+    if request.files is not None:
+        return [path for path, member in arrangement.members.items() if fnmatchcase(member, request.files)]
+    root = scheme_root(arrangement.place(""))
+    elfs = {path: elf for path in arrangement.members if isinstance(elf := arrangement.read(path), Elf)}
+    inside = {path: elf for path, elf in elfs.items() if scheme_root(path) == root}
+    loading = [path for path, elf in inside.items() if any(symbol.name == "dlopen" for symbol in elf.imports)]
+    return loading or [path for path, elf in inside.items() if is_extension(elf)]
+
+
+def judge_requests(arrangement: Arrangement, options: Options) -> Iterator[Finding]:
+    """Yield what the user wants included where there is no file for it."""
+    for text in options.include:
+        request = parse_request(text)
+        if _files_for(request, arrangement):
+            continue
+        if request.files is None:
+            detail = "no file of the wheel imports dlopen, and none is an extension module"
+        else:
+            near = difflib.get_close_matches(request.files, arrangement.members.values(), cutoff=0.5)
+            detail = f"no ELF file of the wheel matches {request.files}" + (
+                f"; there is {', '.join(near)}" if near else ""
+            )
+        yield finding("include-unmatched", request.library, detail)
+
+
+def included(resolution: Resolution) -> Mapping[PurePosixPath, tuple[str, ...]]:
+    """Return library → the names that dlopen asks for it by, of all that is found and that no file's own needs name."""
+    found: dict[PurePosixPath, dict[str, None]] = {}
+    for path, edges in sorted(resolution.edges.items()):
+        for name in sorted(set(edges) - set(resolution.elfs[path].needed)):
+            found.setdefault(edges[name], {})[PurePosixPath(name).name] = None
+    return {path: tuple(names) for path, names in found.items()}

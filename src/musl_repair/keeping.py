@@ -1,0 +1,46 @@
+"""Which grafts keep a name of their own, without a hash: the user wants it, or dlopen asks for them by it. Pure."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from musl_repair.findings import Finding, finding
+from musl_repair.including import included
+from musl_repair.loader import is_mounted, is_reserved
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import PurePosixPath
+
+    from musl_repair.graph import Resolution
+
+
+def kept_names(resolution: Resolution, patterns: Iterable[str]) -> dict[PurePosixPath, str]:
+    """Return library of the system → the file name that it keeps.
+
+    That is the name that dlopen asks for; else the first needed name, or else the real file's, that a pattern fits. A
+    name that musl takes for itself cannot be kept.
+    """
+    wishes = {path: list(names) for path, names in included(resolution).items()}
+    for edges in resolution.edges.values():
+        for name, at in sorted(edges.items()):
+            wishes.setdefault(at, []).extend([name] if _fits(name, patterns) else [])
+    for path in resolution.edges:
+        wishes.setdefault(path, []).extend([path.name] if _fits(path.name, patterns) else [])
+    usable = {path: [name for name in names if not is_reserved(name)] for path, names in wishes.items()}
+    return {path: names[0] for path, names in sorted(usable.items()) if names and not is_mounted(path)}
+
+
+def _fits(name: str, patterns: Iterable[str]) -> bool:
+    return "/" not in name and any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def judge_kept(resolution: Resolution, kept: Mapping[PurePosixPath, str]) -> Iterator[Finding]:
+    """Yield the names that are kept: a process has only one library of each."""
+    asked = included(resolution)
+    for path, name in sorted(kept.items()):
+        yield finding("kept-name", name, f"{path} is vendored under this name, which others can have as well")
+        for other in asked.get(path, ()):
+            if other != name:
+                yield finding("kept-name", other, f"{path} is vendored as {name}; dlopen does not find it as {other}")

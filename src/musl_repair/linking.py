@@ -1,0 +1,128 @@
+"""Installed files of the same content → one file with several names. The only module that changes an environment.
+
+musl loads one of them once: it compares device and inode (musl 1.2.6 ldso/dynlink.c, load_library).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from musl_repair.vendored import LEFTOVER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from musl_repair.sizes import Variant
+
+_PIECE: Final = 1 << 20
+
+
+class Skipped(NamedTuple):
+    """A file that was left as it is."""
+
+    file: Path
+    reason: str
+    failed: bool
+    """Whether the system refused; else linking it would have changed more than where its bytes are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """What linking did."""
+
+    files: tuple[Path, ...] = ()
+    """Those that are another file's name now, in order."""
+    freed: int = 0
+    """Bytes. A file that has other names somewhere (in the cache of uv, say) frees nothing."""
+    skipped: tuple[Skipped, ...] = ()
+
+
+class _Name(NamedTuple):
+    """A file's name, and what was found there."""
+
+    file: Path
+    found: os.stat_result
+
+    @property
+    def inode(self) -> tuple[int, int]:
+        return self.found.st_dev, self.found.st_ino
+
+    @property
+    def attributes(self) -> tuple[int, int, int]:
+        """What all names of a file have in common, content and times aside."""
+        return self.found.st_mode, self.found.st_uid, self.found.st_gid
+
+
+def link_variants(variants: Iterable[Variant]) -> Linked:
+    """Replace the installed copies of each variant by hard links to one of them.
+
+    Content, mode, owner and names stay, so every RECORD stays true. Each name leads to a whole file at any moment, and
+    what was not reached by an interrupted run is left to the next.
+    """
+    files: list[Path] = []
+    skipped: list[Skipped] = []
+    freed = 0
+    for variant in variants:
+        names = [_Name(copy.file, copy.file.lstat()) for copy in variant.copies if copy.file is not None]
+        left = Counter({name.inode: name.found.st_nlink for name in names})
+        kept = _kept(names)
+        for name in names:
+            if name.inode == kept.inode:
+                continue
+            refusal = _refusal(kept, name) or _link(kept, name)
+            if refusal is not None:
+                skipped.append(refusal)
+                continue
+            files.append(name.file)
+            left[name.inode] -= 1
+            freed += 0 if left[name.inode] else name.found.st_size
+    return Linked(tuple(files), freed, tuple(skipped))
+
+
+def _kept(names: list[_Name]) -> _Name:
+    """Return the name whose file stays: the one with the most names here, so that a second run goes on as the first."""
+    counts = Counter(name.inode for name in names)
+    return max(names, key=lambda name: counts[name.inode])
+
+
+def _refusal(kept: _Name, name: _Name) -> Skipped | None:
+    """Tell why a file is not to be replaced."""
+    if not stat.S_ISREG(name.found.st_mode):
+        return Skipped(name.file, "it is no ordinary file any more", failed=False)
+    if name.found.st_dev != kept.found.st_dev:
+        return Skipped(name.file, f"it is on another file system than {kept.file}", failed=False)
+    if name.attributes != kept.attributes:
+        return Skipped(name.file, f"it has another mode or owner than {kept.file}", failed=False)
+    return None
+
+
+def _link(kept: _Name, name: _Name) -> Skipped | None:
+    """Make a name lead to the file that is kept: never nowhere, and never to a part of a file."""
+    temporary = name.file.with_name(f".{name.file.name}{LEFTOVER}")
+    try:
+        if not _same_content(kept.file, name.file):
+            return Skipped(name.file, "it has changed meanwhile", failed=True)
+        temporary.unlink(missing_ok=True)
+        try:
+            os.link(kept.file, temporary, follow_symlinks=False)
+            temporary.replace(name.file)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        return Skipped(name.file, f"cannot link it to {kept.file}: {error.strerror}", failed=True)
+    return None
+
+
+def _same_content(one: Path, other: Path) -> bool:
+    with one.open("rb") as first, other.open("rb") as second:
+        while True:
+            piece = first.read(_PIECE)
+            if piece != second.read(_PIECE):
+                return False
+            if not piece:
+                return True
