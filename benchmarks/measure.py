@@ -59,11 +59,11 @@ def measure(command: Sequence[str | Path], environment: Mapping[str, str]) -> Us
     return Usage(wall, cpu, memory)
 
 
-def call(*command: str | Path, environment: Mapping[str, str] | None = None) -> str:
-    """Run a program and return what it prints. Raises RunError with what it said."""
+def call(*command: str | Path, environment: Mapping[str, str] | None = None, accepted: tuple[int, ...] = (0,)) -> str:
+    """Run a program and return what it prints. Raises RunError, with what it said, for any other exit code."""
     # As in measure (S603).
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
-    if done.returncode:
+    if done.returncode not in accepted:
         raise RunError(f"{' '.join(map(str, command))}: exit code {done.returncode}\n{done.stderr}{done.stdout}")
     return done.stdout
 

@@ -207,7 +207,7 @@ def repaired(facts: Facts, plan: Plan) -> Facts:
         elfs[graft.member] = read_elf(graft.content) if graft.content else plan.resolution.elfs[graft.source]
     elfs |= {patch.member: expected_elf(elfs[patch.member], patch) for patch in plan.patches}
     # A moved program leaves a script behind.
-    members = dict.fromkeys((*facts.members, *elfs))
+    members = dict.fromkeys(name for name in (*facts.members, *elfs) if name not in plan.dropped)
     metadata = retagged_metadata(facts.wheel.metadata, plan.result)
     return replace(
         facts,

@@ -293,6 +293,7 @@ REFUSED_WHEN_OPENED: Final[Mapping[str, tuple[tuple[Entry, ...], str, str]]] = {
     "a NUL": ((Entry("bad\0.txt"),), r"bad\x00.txt", "NUL"),
     "a line end": ((Entry("bad\n"),), r"bad\n", "line end"),
     "one name twice": ((Entry("bad"), GOOD, Entry("bad")), "bad", "is there twice"),
+    "one name of one letter twice": ((Entry("b"), Entry("b")), "b", "is there twice"),
     "names that differ in case": ((Entry("pkg/Bad"), Entry("pkg/bad")), "pkg/bad", "differs from 'pkg/Bad' only in"),
     "names that differ in Unicode form": ((Entry("bäd"), Entry("ba\u0308d")), "ba\u0308d", "Unicode form"),
     "a symbolic link": ((Entry("bad", b"/etc", mode=0o120777),), "bad", "link or a device"),

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-pytestmark = [pytest.mark.process, pytest.mark.patchelf]
+pytestmark = pytest.mark.process
 
 REPAIRED: Final = DEMO.replace("linux_", "musllinux_1_2_")
 EXTENSION: Final = "demo/_ext.abi3.so"
@@ -153,10 +153,10 @@ ARCHIVES: Final[Mapping[str, tuple[Callable[[], bytes], tuple[str, ...]]]] = {
     "directory elsewhere": (lambda: _end_field(16, 7), ("zip archive",)),
     "directory of another size": (lambda: _end_field(12, 7), ("zip archive",)),
     "enormous directory": (lambda: _end_field(12, 0x7FFFFFFF), ("its directory has 2147483647 bytes",)),
-    "local CRC": (lambda: local_field(14, b"\1\2\3\4")(raw_zip(*true_entries())), ("demo/__init__.py", "another CRC")),
-    "local size": (lambda: local_field(22, b"\1\2\3\4")(raw_zip(*true_entries())), ("demo/__init__.py", "or size")),
-    "local magic": (lambda: local_field(0, b"EVIL")(raw_zip(*true_entries())), ("demo/__init__.py", "no local")),
-    "local extra": (lambda: local_field(28, b"\xff\xff")(raw_zip(*true_entries())), ("demo/__init__.py", "runs into")),
+    "local CRC": (lambda: local_field(14, b"\1\2\3\4")(raw_zip(*true_entries())), ("member demo", "another CRC")),
+    "local size": (lambda: local_field(22, b"\1\2\3\4")(raw_zip(*true_entries())), ("member demo", "or size")),
+    "local magic": (lambda: local_field(0, b"EVIL")(raw_zip(*true_entries())), ("member demo", "no local")),
+    "local extra": (lambda: local_field(28, b"\xff\xff")(raw_zip(*true_entries())), ("member demo", "runs into")),
     "bomb by ratio": (lambda: bomb(16), ("demo/zeros-0.bin", "times its own size", "--max-inflated")),
     "overlapping bomb": (overlapping_bomb, ("demo/", "overlaps")),
     "zip64 bomb": (zip64_bomb, ("demo/evil", "cannot have")),
@@ -351,8 +351,8 @@ def test_bad_name(name: str, tmp_path: Path) -> None:
     refused(Run(tmp_path / "out", [wheel]), name)
 
 
-@pytest.mark.parametrize("tag", ["win_amd64", "macosx_11_0_arm64", "manylinux_2_17_x86_64", "linux_pdp11", "linux_"])
-def test_platform_of_another_system(tag: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("tag", ["linux_pdp11", "linux_", "linux_aarch64", "musllinux_1_2_riscv64"])
+def test_platform_of_another_machine(tag: str, tmp_path: Path) -> None:
     name = DEMO.replace("linux_x86_64", tag)
     wheel = written(tmp_path, DEMO_WHEEL.read_bytes(), name)
     refused(Run(tmp_path / "out", [wheel]), name)
@@ -414,6 +414,8 @@ def gnu_chain_without_end() -> bytes:
     return ElfFile(hashed=False, symbols=(Symbol("x"),), tail=(image_.DT_GNU_HASH, table)).build()
 
 
+ABSURD: Final = 0xFFFFFFFF
+
 ELFS: Final[Mapping[str, Callable[[], bytes]]] = {
     "magic alone": lambda: b"\x7fELF",
     "header cut": lambda: bytes(libmid().data[:40]),
@@ -435,13 +437,12 @@ ELFS: Final[Mapping[str, Callable[[], bytes]]] = {
     "soname outside the table": harmed(lambda v: v.set_value(image_.DT_SONAME, 1 << 40)),
     "symbols outside": harmed(lambda v: v.set_value(image_.DT_SYMTAB, 1 << 60)),
     "hash table outside": harmed(lambda v: v.set_value(image_.DT_GNU_HASH, 1 << 60)),
-    "absurd number of buckets": harmed(lambda v: v.data.__setitem__(slice(at := v.offset(image_.DT_GNU_HASH), at + 4), b"\xff" * 4)),
-    "absurd bloom filter": harmed(lambda v: v.data.__setitem__(slice(at := v.offset(image_.DT_GNU_HASH) + 8, at + 4), b"\xff" * 4)),
+    "absurd number of buckets": harmed(lambda v: struct.pack_into("<I", v.data, v.offset(image_.DT_GNU_HASH), ABSURD)),
+    "absurd bloom filter": harmed(lambda v: struct.pack_into("<I", v.data, v.offset(image_.DT_GNU_HASH, 8), ABSURD)),
     "relocations outside": harmed(lambda v: v.set_value(image_.DT_RELA, 1 << 60)),
     "absurd number of relocations": harmed(lambda v: v.set_value(image_.DT_RELASZ, 1 << 60)),
     "relocation of a symbol that is not there": harmed(lambda v: v.set_relocation(0, 1, lambda _: 0x7FFFFFFF00000001)),
     "hash chain without end": gnu_chain_without_end,
-    "one long name for all symbols": many_names,
     "versions in a circle": cyclic_versions,
 }  # fmt: skip
 
@@ -473,6 +474,7 @@ ODD_ELFS: Final[Mapping[str, Callable[[], bytes]]] = {
     "notes without end": endless_notes,
     "note of another size": harmed(lambda v: v.flip(v.section(b".note.gnu.build-id")[1].offset + 7, 0x7F)),
     "relr bomb": relr_bomb,
+    "one long name for all symbols": many_names,
     "no program headers": harmed(lambda v: v.set_header(phnum=0)),
     "not dynamic": harmed(lambda v: v.set_segment(v.index(image_.PT_DYNAMIC), type=0)),
     "relocatable": harmed(lambda v: v.set_header(type=1)),
@@ -595,7 +597,9 @@ def test_hostile_text_in_the_sysroot(place: str, content: bytes, sysroot: Path, 
     (sysroot / place).parent.mkdir(parents=True, exist_ok=True)
     (sysroot / place).write_bytes(content)
     done = Run(tmp_path / "out", [DEMO_WHEEL], sysroot).result()
-    assert (done.returncode, names(tmp_path / "out")) == (0, [REPAIRED]), done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.returncode in (0, 1)
+    assert names(tmp_path / "out") == ([] if done.returncode else [REPAIRED])
 
 
 @pytest.mark.parametrize("place", ["lib/apk/db/installed", "etc/ld-musl-x86_64.path", "lib/ld-musl-x86_64.so.1"])

@@ -30,23 +30,29 @@ LAYERS = (
             "sysroot",
             "facts",
             "reading",
+            "vendored",
         ),
     ),
-    ("rules", ("abi", "polyfill", "policy", "loader", "graph", "requirement", "tagging")),
+    ("rules", ("abi", "polyfill", "policy", "loader", "graph", "requirement", "tagging", "sizes")),
     (
         "decide",
         (
             "options",
             "target",
+            "dlopening",
             "resolve",
+            "excluding",
             "binding",
             "arrangement",
+            "including",
+            "keeping",
             "patches",
             "grafts",
             "documents",
             "polyfilling",
             "filechecks",
             "wheelchecks",
+            "deduplicating",
             "check",
             "plan",
         ),
@@ -67,14 +73,31 @@ LAYERS = (
             "overlay",
             "assembly",
             "repair",
+            "linking",
         ),
     ),
-    ("tell", ("report", "summary", "show", "abi_report", "lddtree", "cli_options", "cli_inspect", "cli_repair", "cli")),
+    (
+        "tell",
+        (
+            "report",
+            "summary",
+            "show",
+            "abi_report",
+            "size_report",
+            "treemap",
+            "lddtree",
+            "cli_options",
+            "cli_inspect",
+            "cli_repair",
+            "cli_size",
+            "cli",
+        ),
+    ),
 )
 """Top to bottom. Within a layer the order of the list holds as well."""
 
 ORDER = tuple(module for _, modules in LAYERS for module in modules)
-COMMAND_LINE = frozenset({"cli", "cli_inspect", "cli_options", "cli_repair"})
+COMMAND_LINE = frozenset({"cli", "cli_inspect", "cli_options", "cli_repair", "cli_size"})
 OUTSIDE_THE_ORDER = frozenset({"__init__", "__main__"})
 """__init__ names the public API and imports nothing until it is asked; __main__ starts cli."""
 
@@ -83,7 +106,7 @@ OWNERS = {
     "zipfile": {"archive", "central"},
     "subprocess": {"programs"},
     "click": COMMAND_LINE,
-    "rich": {"show"},
+    "rich": {"show", "size_report", "treemap"},
     "zlib": {"codec"},
     "deflate": {"codec"},
     "tempfile": {"programs"},

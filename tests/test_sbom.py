@@ -195,10 +195,10 @@ def test_a_polyfill_is_a_part_of_musl_repair() -> None:
 
 
 @pytest.mark.parametrize("strip", [False, True])
-def test_files_that_are_stripped_and_nothing_else_need_nothing_more(strip: bool) -> None:  # noqa: FBT001 - a case
+def test_files_that_are_stripped_and_nothing_else_need_nothing_more(strip: bool) -> None:
     options = Options(polyfill=True, platform="musllinux_1_1", strip=strip)
     written = document(planned(KRB5, options=options, symbol="reallocarray"))
-    library, polyfill = (component["bom-ref"] for component in written["components"])
+    polyfill, library = (component["bom-ref"] for component in written["components"])
     assert {one["ref"]: one.get("dependsOn", []) for one in written["dependencies"]} == {
         "pkg:pypi/demo@1.0": [EXT],
         EXT: [library],

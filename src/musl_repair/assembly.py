@@ -119,7 +119,7 @@ class Assembly:
                 if entry.elf is not None:
                     self.edited[entry.sha256] = entry.elf
                 yield entry.fresh
-        unlisted = [name for name in self._facts.unlisted if name not in rows]
+        unlisted = [name for name in self._facts.unlisted if name not in {*rows, *self._plan.dropped}]
         rows |= {name: record_row(name, self._archive.read(name)) for name in unlisted}
         for made in self._documents(rows):
             rows[made.row.path] = made.row
@@ -129,7 +129,7 @@ class Assembly:
 
     def _names(self) -> Iterator[str]:
         wheel = self._facts.wheel
-        dropped = {wheel.record_name, *wheel.signatures}
+        dropped = {wheel.record_name, *wheel.signatures, *self._plan.dropped}
         names = [name for name in self._archive.members if name not in dropped]
         yield from (name for name in names if not name.startswith(f"{wheel.dist_info}/"))
         yield from sorted([*self._grafts, *self._moved])

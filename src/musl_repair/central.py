@@ -147,10 +147,12 @@ def _check_members(directory: Directory) -> None:
         end = info.header_offset + LOCAL_SIZE + info.compress_size
         if end > directory.start:
             raise ArchiveError(f"member {name!r} runs into the central directory")
-        other = seen.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
-        if other is not name:
-            how = "is there twice" if other == name else f"differs from {other!r} only in case or Unicode form"
+        key = unicodedata.normalize("NFC", name).casefold()
+        if key in seen:
+            twice = seen[key] == name
+            how = "is there twice" if twice else f"differs from {seen[key]!r} only in case or Unicode form"
             raise ArchiveError(f"member {name!r} {how}")
+        seen[key] = name
     _check_folders(seen)
 
 

@@ -13,6 +13,7 @@ from musl_repair.cli_options import (
     say,
 )
 from musl_repair.cli_repair import repair
+from musl_repair.cli_size import size
 from musl_repair.errors import MuslRepairError
 
 _INTERRUPTED = 130
@@ -41,7 +42,7 @@ def cli(ctx: click.Context, *, verbose: int) -> None:
     ctx.obj = verbose
 
 
-for _command in (repair, check, show, abi, lddtree):
+for _command in (repair, check, show, abi, lddtree, size):
     cli.add_command(_command)
 
 
@@ -58,6 +59,6 @@ def main(arguments: list[str] | None = None) -> None:
         error.show()
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        say(["interrupted: nothing was written"])
+        say(["interrupted: what was not finished was not written"])
         code = _INTERRUPTED
     sys.exit(code)

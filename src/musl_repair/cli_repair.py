@@ -6,7 +6,7 @@ import os
 import sysconfig
 import time
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -62,6 +62,26 @@ if TYPE_CHECKING:
     metavar="PATTERN",
     help="Do not vendor libraries of this name (shell wildcards; may be given several times).",
 )
+@option(
+    "--exclude-rpath",
+    multiple=True,
+    callback=lambda _context, _parameter, texts: tuple(map(_way, texts)),
+    metavar="PATTERN=FOLDER",
+    help="As --exclude; files that need it get an rpath to this folder of site-packages (as ../numpy.libs).",
+)
+@option("--no-mangle", multiple=True, metavar="PATTERN", help="Let vendored libraries of this name keep it.")
+@option(
+    "--include",
+    multiple=True,
+    metavar="[FILES=]LIBRARY",
+    help="Vendor a library (name or path) that files of the wheel load by dlopen; FILES is a pattern of them.",
+)
+@option(
+    "--dlopen",
+    type=click.Choice(["required", "recommended", "suggested"]),
+    help="Vendor what notes on dlopen (.note.dlopen) say is at least this important.",
+)
+@option("--dedupe", is_flag=True, help="Keep one of the copies of a library that the wheel has several times.")
 @option(
     "-L",
     "--lib-sdir",
@@ -175,6 +195,11 @@ class _Repairing:
         return Options(
             platform=self._arguments["plat"],
             exclude=self._arguments["exclude"],
+            exclude_rpath=self._arguments["exclude_rpath"],
+            no_mangle=self._arguments["no_mangle"],
+            include=tuple(_request(text, sysroot) for text in self._arguments["include"]),
+            dlopen=self._arguments["dlopen"] or "",
+            dedupe=self._arguments["dedupe"],
             lib_suffix=self._arguments["lib_sdir"],
             lower_relr=not self._arguments["keep_relr"],
             polyfill=self._arguments["polyfill"],
@@ -251,6 +276,23 @@ class _Repairing:
                     file.write(markdown + "\n")
         except OSError as error:
             say([f"warning: cannot write the summary {summary}: {error.strerror}"])
+
+
+def _way(text: str) -> tuple[str, str]:
+    from musl_repair.excluding import parse_way
+
+    try:
+        return parse_way(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def _request(text: str, sysroot: Sysroot) -> str:
+    """Return what is to be included, a path as the sysroot's loader sees it: the root's file, else this machine's."""
+    files, separator, library = text.rpartition("=")
+    if "/" in library and not (library.startswith("/") and sysroot.read(PurePosixPath(library)) is not None):
+        library = str(sysroot.place(Path(library)))
+    return f"{files}{separator}{library}"
 
 
 def _patchelf(given: Path | None) -> Patchelf:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from musl_repair.graph import Resolution, is_extension, is_program
 from musl_repair.loader import is_mounted
 from musl_repair.resolve import scheme_root
+from musl_repair.wheelchecks import judge_copies
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Hashable, Mapping
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from musl_repair.arrangement import Arrangement
     from musl_repair.elf import Elf
-    from musl_repair.facts import Facts
+    from musl_repair.findings import Finding
     from musl_repair.grafts import Graft
     from musl_repair.target import Target
 
@@ -53,7 +54,7 @@ def _groups(arrangement: Arrangement, resolution: Resolution, target: Target) ->
         elif alike[elf] > 1:
             groups.setdefault(_digest(path, arrangement, target), []).append(path)
     users = Counter(at for edges in resolution.edges.values() for at in set(edges.values()))
-    folder = arrangement.place("").parent / arrangement.place("").name
+    folder = arrangement.place("")
 
     def rank(path: PurePosixPath) -> tuple[bool, int, bool, PurePosixPath]:
         return not is_mounted(path), -users[path], path.parent != folder, path
@@ -129,26 +130,40 @@ def merge(resolution: Resolution, aliases: Mapping[PurePosixPath, PurePosixPath]
 def without(arrangement: Arrangement, spares: Collection[PurePosixPath]) -> Arrangement:
     """Return the layout of a wheel that does not have some of its libraries any more."""
     members = {path: member for path, member in arrangement.members.items() if path not in spares}
-    return replace(arrangement, members=MappingProxyType(members))
+    dropped = tuple(sorted(set(arrangement.members.values()) - set(members.values())))
+    return replace(arrangement, members=MappingProxyType(members), dropped=dropped)
 
 
-def remaining(facts: Facts, dropped: Collection[str]) -> Facts:
-    """Return the facts of a wheel without some members."""
-    readings = {name: reading for name, reading in facts.readings.items() if name not in dropped}
-    return replace(facts, readings=MappingProxyType(readings))
+def judge_remaining(findings: tuple[Finding, ...], arrangement: Arrangement) -> tuple[Finding, ...]:
+    """Return the findings with those about copies as they are without what is dropped."""
+    if not arrangement.dropped:
+        return findings
+    facts = arrangement.facts
+    readings = {name: reading for name, reading in facts.readings.items() if name not in arrangement.dropped}
+    others = (found for found in findings if found.code != "duplicate-library")
+    return (*others, *judge_copies(replace(facts, readings=MappingProxyType(readings))))
 
 
 def find_earlier(
-    grafts: Mapping[PurePosixPath, Graft], arrangement: Arrangement, elfs: Mapping[PurePosixPath, Elf]
+    grafts: Mapping[PurePosixPath, Graft],
+    kept: Collection[PurePosixPath],
+    arrangement: Arrangement,
+    elfs: Mapping[PurePosixPath, Elf],
 ) -> dict[PurePosixPath, PurePosixPath]:
-    """Return library of the system → the graft that an earlier repair made of it, with names that hold a hash.
+    """Return library of the system → the graft that an earlier repair made of it.
 
-    Such a name stands for all that decides the bytes; that the file still has the same symbols is looked at as well.
+    A name with a hash stands for all that decides the bytes (one that is kept does not); that the file still has the
+    same symbols is looked at as well.
     """
     found = {}
     for path, graft in grafts.items():
         earlier = arrangement.facts.elfs.get(graft.member)
-        if earlier is not None and _same_symbols(earlier, elfs[path]) and earlier.soname == graft.name:
+        if (
+            earlier is not None
+            and path not in kept
+            and _same_symbols(earlier, elfs[path])
+            and earlier.soname == graft.name
+        ):
             found[path] = arrangement.place(graft.name)
     return found
 

@@ -86,7 +86,12 @@ def _wish(entry: Any) -> Wish | str:
     texts = [entry.get(key, "") for key in ("feature", "description")]
     if not all(isinstance(text, str) for text in texts):
         return "an entry of a note has a feature or a description that is no text"
-    return Wish(tuple(sonames), priority, *texts)
+    return Wish(tuple(sonames), priority, *map(_line, texts))
+
+
+def _line(text: str) -> str:
+    """Return a text of people as one line that is safe to print."""
+    return " ".join("".join(character if character.isprintable() else " " for character in text).split())
 
 
 def _is_soname(name: Any) -> bool:

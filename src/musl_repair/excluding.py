@@ -8,13 +8,13 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
 
 from musl_repair.findings import Finding, finding
+from musl_repair.loader import is_mounted
 from musl_repair.resolve import scheme_root
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import PurePosixPath
 
-    from musl_repair.elf import Elf
     from musl_repair.graph import Resolution
     from musl_repair.options import Options
 
@@ -30,23 +30,34 @@ def parse_way(text: str) -> tuple[str, str]:
     pattern, separator, given = text.rpartition("=")
     folder = posixpath.normpath(posixpath.join("package", given) if given.startswith("../") else given)
     if not (separator and pattern and given) or folder == ".." or folder.startswith(("/", "../")):
-        raise ValueError(f"{text!r} is not PATTERN=FOLDER with a folder of site-packages, as libfoo.so.*=../foo.libs is")
+        raise ValueError(
+            f"{text!r} is not PATTERN=FOLDER with a folder of site-packages, as libfoo.so.*=../foo.libs is"
+        )
     return pattern, folder
 
 
-def ways(elf: Elf, path: PurePosixPath, options: Options) -> tuple[PurePosixPath, ...]:
-    """Return where the libraries that a file needs and the user gives an rpath to will be."""
-    return tuple(
-        scheme_root(path) / folder / name
-        for name in elf.needed
-        for pattern, folder in options.exclude_rpath
-        if fnmatchcase(name, pattern)
-    )
+def all_ways(
+    resolution: Resolution, libraries: PurePosixPath, options: Options
+) -> dict[PurePosixPath, tuple[PurePosixPath, ...]]:
+    """Return file → where the excluded libraries that it needs will be, if the user says so.
+
+    libraries is the wheel's library folder, which is in site-packages; files of other schemes do not reach it.
+    """
+    root = scheme_root(libraries)
+    found: dict[PurePosixPath, tuple[PurePosixPath, ...]] = {}
+    for path, name in resolution.excluded:
+        if not is_mounted(path) or scheme_root(path) == root:
+            places = (root / folder / name for pattern, folder in options.exclude_rpath if fnmatchcase(name, pattern))
+            found[path] = (*found.get(path, ()), *places)
+    return found
 
 
-def is_led_to(name: str, options: Options) -> bool:
-    """Whether files that need an excluded library are given an rpath to it."""
-    return any(fnmatchcase(name, pattern) for pattern, _ in options.exclude_rpath)
+def without_ways(findings: Iterable[Finding], options: Options) -> Iterator[Finding]:
+    """Yield the findings, but for those about excluded libraries that files are given an rpath to."""
+    for found in findings:
+        led = any(fnmatchcase(found.subject, pattern) for pattern, _ in options.exclude_rpath)
+        if not (led and found.code == "library-excluded-not-found"):
+            yield found
 
 
 def judge_patterns(resolution: Resolution, options: Options) -> Iterator[Finding]:

@@ -190,7 +190,7 @@ RULES: Final = _rules(
     (
         "duplicate-library", _N,
         "The wheel has the same library more than once; each copy is loaded for itself.",
-        "keep one copy and let the others' users find it by rpath",
+        "keep one copy and let the others' users find it by rpath, as --dedupe does",
     ),
     (
         "record-mismatch", _E,
@@ -206,5 +206,25 @@ RULES: Final = _rules(
         "member-collision", _E,
         "A file that has to be added to the wheel is there already.",
         "rename the file in the wheel, or choose another folder with --lib-sdir",
+    ),
+    (
+        "exclude-unmatched", _W,
+        "A pattern of --exclude or --exclude-rpath fits no needed library.",
+        "correct the pattern, or leave it out",
+    ),
+    (
+        "include-unmatched", _W,
+        "A library is to be included, and there is no file that could come to need it.",
+        "name the file that loads it: --include FILE-PATTERN=NAME",
+    ),
+    (
+        "kept-name", _N,
+        "A vendored library keeps its name; a process has only one library of each name, the first that is loaded.",
+        "nothing to do, as long as no other wheel brings another library of this name",
+    ),
+    (
+        "dlopen-note-unreadable", _N,
+        "A file's note on what it loads by dlopen is not as the specification says, and was passed over.",
+        "nothing to do; tell those who made the file",
     ),
 )  # fmt: skip

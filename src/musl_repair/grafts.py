@@ -89,26 +89,29 @@ def choose_grafts(
     resolution: Resolution,
     target: Target,
     added: Mapping[PurePosixPath, tuple[str, ...]],
-    kept: Mapping[PurePosixPath, str],
     *,
+    kept: Mapping[PurePosixPath, str],
+    ways: Mapping[PurePosixPath, tuple[PurePosixPath, ...]],
     lowers: bool,
     strips: bool,
 ) -> dict[PurePosixPath, Graft]:
     """Return real file → graft for every file of the target system that the wheel needs.
 
-    added are the polyfills that files come to need; lowers is whether DT_RELR tables are replaced, strips whether files
-    are stripped.
+    added are the polyfills that files come to need, kept the file names that libraries keep, ways where what is
+    excluded will be; lowers is whether DT_RELR tables are replaced, strips whether files are stripped.
     """
     external = sorted(path for path in resolution.edges if not is_mounted(path))
     recipes = {
-        path: _recipe(path, arrangement, resolution, target, added.get(path, ()), lowers=lowers)._replace(
-            stripped=strips
-        )
+        path: _recipe(
+            path, arrangement, resolution, target, added.get(path, ()), ways=ways.get(path, ()), lowers=lowers
+        )._replace(stripped=strips)
         for path in external
     }
+    recipes |= {path: recipes[path]._replace(filename=f"={name}") for path, name in kept.items()}
     grafts = {}
     for path, recipe in recipes.items():
-        name = graft_name(recipe, [recipes[at] for at in resolution.closures[path] if at in recipes])
+        closure = [recipes[at] for at in resolution.closures[path] if at in recipes]
+        name = kept[path] if path in kept else graft_name(recipe, closure)
         member = f"{arrangement.folder}/{name}"
         grafts[path] = Graft(path, member, recipe.sha256, target.size(path), target.owner(path))
     return grafts
@@ -121,6 +124,7 @@ def _recipe(
     target: Target,
     added: tuple[str, ...],
     *,
+    ways: tuple[PurePosixPath, ...],
     lowers: bool,
 ) -> Recipe:
     place, edges = arrangement.place(path.name), resolution.edges[path]
@@ -129,7 +133,7 @@ def _recipe(
         filename=path.name,
         sha256=target.digest(path),
         needs=tuple(sorted((name, at.name, "" if is_mounted(at) else target.digest(at)) for name, at in edges.items())),
-        rpath=rpath_to([*targets, *map(arrangement.place, added)], place, ()),
+        rpath=rpath_to([*targets, *map(arrangement.place, added), *ways], place, ()),
         lowered=lowers and resolution.elfs[path].relr,
         added=added,
     )

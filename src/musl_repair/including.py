@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from musl_repair.dlopening import Wish
     from musl_repair.graph import Resolution
     from musl_repair.options import Options
+    from musl_repair.sysroot import Unusable
     from musl_repair.target import Target
 
 
@@ -50,7 +51,7 @@ class Inclusion:
     ) -> None:
         """Take where files are and where libraries are looked for."""
         self._requested = _requested(arrangement, options)
-        self._arrangement = arrangement
+        self._files = arrangement.files()
         self._target = target
         self._options = options
         self._search_path = (*options.library_path, *search_path)
@@ -71,7 +72,7 @@ class Inclusion:
     def _is_there(self, name: str, path: PurePosixPath, elf: Elf) -> bool:
         refuses = refusal(elf)
         folders = (*expand_rpath(elf.rpath, path.parent), *self._search_path)
-        answers = [self._arrangement.read(at) for at in self._arrangement.members if at.name == name]
+        answers: list[Elf | Unusable | None] = [answer for at, answer in self._files.items() if at.name == name]
         answers += [self._target.read(folder / name) for folder in folders if folder.is_absolute()]
         return any(isinstance(answer, Elf) and refuses(answer) is None for answer in answers)
 
@@ -94,8 +95,8 @@ def _files_for(request: Request, arrangement: Arrangement) -> list[PurePosixPath
     if request.files is not None:
         return [path for path, member in arrangement.members.items() if fnmatchcase(member, request.files)]
     root = scheme_root(arrangement.place(""))
-    elfs = {path: elf for path in arrangement.members if isinstance(elf := arrangement.read(path), Elf)}
-    inside = {path: elf for path, elf in elfs.items() if scheme_root(path) == root}
+    files = arrangement.files().items()
+    inside = {path: elf for path, elf in files if isinstance(elf, Elf) and scheme_root(path) == root}
     loading = [path for path, elf in inside.items() if any(symbol.name == "dlopen" for symbol in elf.imports)]
     return loading or [path for path, elf in inside.items() if is_extension(elf)]
 

@@ -9,13 +9,13 @@ import os
 import stat
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from musl_repair.vendored import LEFTOVER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
     from musl_repair.sizes import Variant
 
@@ -53,9 +53,9 @@ class _Name(NamedTuple):
         return self.found.st_dev, self.found.st_ino
 
     @property
-    def attributes(self) -> tuple[int, int, int]:
-        """What all names of a file have in common, content and times aside."""
-        return self.found.st_mode, self.found.st_uid, self.found.st_gid
+    def kind(self) -> tuple[int, ...]:
+        """What all names of a file have in common, content and times aside; the file system first."""
+        return self.found.st_dev, self.found.st_mode, self.found.st_uid, self.found.st_gid
 
 
 def link_variants(variants: Iterable[Variant]) -> Linked:
@@ -64,39 +64,47 @@ def link_variants(variants: Iterable[Variant]) -> Linked:
     Content, mode, owner and names stay, so every RECORD stays true. Each name leads to a whole file at any moment, and
     what was not reached by an interrupted run is left to the next.
     """
-    files: list[Path] = []
+    linked: list[_Name] = []
     skipped: list[Skipped] = []
     freed = 0
     for variant in variants:
         names = [_Name(copy.file, copy.file.lstat()) for copy in variant.copies if copy.file is not None]
         left = Counter({name.inode: name.found.st_nlink for name in names})
-        kept = _kept(names)
-        for name in names:
-            if name.inode == kept.inode:
-                continue
-            refusal = _refusal(kept, name) or _link(kept, name)
+        for kept, spare in _pairs(names):
+            refusal = _refusal(kept, spare) or _link(kept, spare)
             if refusal is not None:
                 skipped.append(refusal)
                 continue
-            files.append(name.file)
-            left[name.inode] -= 1
-            freed += 0 if left[name.inode] else name.found.st_size
-    return Linked(tuple(files), freed, tuple(skipped))
+            linked.append(spare)
+            left[spare.inode] -= 1
+            freed += 0 if left[spare.inode] else spare.found.st_size
+    return Linked(tuple(name.file for name in linked), freed, tuple(skipped))
 
 
-def _kept(names: list[_Name]) -> _Name:
-    """Return the name whose file stays: the one with the most names here, so that a second run goes on as the first."""
+def _pairs(names: list[_Name]) -> Iterator[tuple[_Name, _Name]]:
+    """Yield which file stays for which: the one with the most names here, so that a second run goes on as the first.
+
+    Of files that differ in mode or owner one of each kind stays; they are a pair that is to be refused.
+    """
     counts = Counter(name.inode for name in names)
-    return max(names, key=lambda name: counts[name.inode])
+    kinds: dict[tuple[int, ...], _Name] = {}
+    for name in sorted(names, key=lambda name: -counts[name.inode]):
+        kept = kinds.get(name.kind)
+        if kept is None:
+            kinds[name.kind] = name
+            if len(kinds) > 1:
+                yield next(iter(kinds.values())), name
+        elif kept.inode != name.inode:
+            yield kept, name
 
 
 def _refusal(kept: _Name, name: _Name) -> Skipped | None:
     """Tell why a file is not to be replaced."""
     if not stat.S_ISREG(name.found.st_mode):
-        return Skipped(name.file, "it is no ordinary file any more", failed=False)
+        return Skipped(name.file, "it is no ordinary file any more", failed=True)
     if name.found.st_dev != kept.found.st_dev:
         return Skipped(name.file, f"it is on another file system than {kept.file}", failed=False)
-    if name.attributes != kept.attributes:
+    if name.kind != kept.kind:
         return Skipped(name.file, f"it has another mode or owner than {kept.file}", failed=False)
     return None
 

@@ -113,13 +113,7 @@ def replace_file(target: Path, write: Callable[[BinaryIO], None], verify: Callab
     """
     temporary = target.with_name(f".musl-repair-{secrets.token_hex(8)}.tmp")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # Mode 666 is cut by the umask, as for any file that a user makes; O_EXCL: two runs never share a file.
-        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    except OSError as error:
-        raise OutputError(f"cannot write into {target.parent}: {error.strerror}") from error
-    try:
-        with os.fdopen(descriptor, "wb") as out:
+        with _create(temporary) as out:
             write(out)
             out.flush()
             os.fsync(out.fileno())
@@ -128,9 +122,28 @@ def replace_file(target: Path, write: Callable[[BinaryIO], None], verify: Callab
     except OSError as error:
         raise OutputError(f"cannot write {target}: {error.strerror}") from error
     finally:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
+        _remove(temporary)
     _sync_folder(target.parent)
+
+
+def _create(temporary: Path) -> BinaryIO:
+    try:
+        temporary.parent.mkdir(parents=True, exist_ok=True)
+        # Mode 666 is cut by the umask, as for any file that a user makes; O_EXCL: two runs never share a file.
+        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise OutputError(f"cannot write into {temporary.parent}: {error.strerror}") from error
+    return os.fdopen(descriptor, "wb")
+
+
+def _remove(temporary: Path) -> None:
+    """Remove the file if it is there, also when the user interrupts just now."""
+    with contextlib.suppress(OSError):  # it was not made, or cannot be removed: what went wrong is known already
+        try:
+            temporary.unlink()
+        except KeyboardInterrupt:
+            temporary.unlink()
+            raise
 
 
 def _sync_folder(folder: Path) -> None:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from musl_repair.abi import Feature, feature_since
 from musl_repair.arrangement import Arrangement, Move, arrange
 from musl_repair.binding import unbound_symbols
 from musl_repair.check import code_files, judge_input, judge_relr, judge_resolution, reasons_for
+from musl_repair.deduplicating import find_copies, find_earlier, judge_remaining, merge, without
+from musl_repair.dlopening import Wished, all_wishes, judge_notes
 from musl_repair.documents import Documents, choose_documents
 from musl_repair.errors import WheelError
+from musl_repair.excluding import all_ways, judge_patterns, without_ways
 from musl_repair.filechecks import common_architecture
 from musl_repair.findings import Finding, Severity, finding
 from musl_repair.grafts import Graft, choose_grafts
 from musl_repair.graph import Resolution
+from musl_repair.including import Inclusion, judge_requests
+from musl_repair.keeping import judge_kept, kept_names
 from musl_repair.loader import is_mounted
 from musl_repair.patches import Patch, graft_patch, wheel_patch
 from musl_repair.polyfilling import by_file, filled, offers, polyfill_grafts, used
@@ -56,11 +62,15 @@ class Plan:
     """Whether files that RECORD does not list get their rows."""
     documents: Documents = field(default_factory=Documents)
     """What is written about the grafts; nothing where there are none."""
+    dropped: tuple[str, ...] = ()
+    """Archive names of the libraries that the new wheel does not have any more."""
+    wishes: tuple[Wished, ...] = ()
+    """What the files say that they may load by dlopen."""
 
     @property
     def changes(self) -> bool:
         """Whether the new wheel differs from the old one in anything."""
-        edited = bool(self.patches or self.grafts or self.moves)
+        edited = bool(self.patches or self.grafts or self.moves or self.dropped)
         return edited or self.wheel != self.result or self.completes_record
 
 
@@ -81,9 +91,13 @@ def make_plan(facts: Facts, target: Target, options: Options) -> Plan:
     if architecture is None or any(found.code == "wrong-architecture" for found in findings):
         return _unchanged(facts, findings)
     arrangement = arrange(facts, elfs, architecture, options)
-    search = Search(target.search_path(architecture.musl_name), options.library_path, options.exclude)
+    search_path = target.search_path(architecture.musl_name)
+    inclusion = Inclusion(arrangement, target, options, search_path)
+    search = Search(search_path, options.library_path, options.excluded, included=inclusion)
     resolution = resolve(arrangement.files(), target, architecture, search)
-    return _decide(arrangement, resolution, target, options, findings)
+    copies = find_copies(arrangement, resolution, target, merges=options.dedupe)
+    arrangement = without(arrangement, copies)
+    return _decide(arrangement, merge(resolution, copies), target, options, judge_remaining(findings, arrangement))
 
 
 def _unchanged(facts: Facts, findings: tuple[Finding, ...]) -> Plan:
@@ -103,23 +117,30 @@ def _decide(
     polyfills = polyfill_grafts(needs.polyfills(result), arrangement)
     added = by_file(unbound, polyfills)
     lowers = options.lower_relr and _promises(result, Feature.RELR, architecture)
-    grafts = choose_grafts(arrangement, resolution, target, added, lowers=lowers, strips=options.strip)
+    kept, ways = kept_names(resolution, options.no_mangle), all_ways(resolution, arrangement.place(""), options)
+    grafts = choose_grafts(
+        arrangement, resolution, target, added, kept=kept, ways=ways, lowers=lowers, strips=options.strip
+    )
+    resolution = merge(resolution, find_earlier(grafts, kept, arrangement, resolution.elfs))
+    grafts = {path: graft for path, graft in grafts.items() if path in resolution.edges}
     reasons = needs.reasons(result, lowers=lowers)
     problems = (
         *(judge_system(target, architecture) if grafts or resolution.missing else ()),
-        *judge_resolution(resolution, unbound, names, architecture),
+        *without_ways(judge_resolution(resolution, unbound, names, architecture), options),
         *judge_tag(result, reasons, architecture.name),
         *(() if lowers else judge_relr(resolution, names, result, architecture, Severity.WARNING)),
         *_judge_places(arrangement, resolution, grafts, added),
+        *_judge_wishes(arrangement, resolution, options, kept),
     )
-    patches = _patches(arrangement, resolution, grafts, added, result, lowers=lowers)
+    patches = _patches(arrangement, resolution, grafts, _Additions(added, ways), result, lowers=lowers)
+    members = {**arrangement.members, **{path: graft.member for path, graft in grafts.items()}}
     all_grafts = tuple(sorted((*grafts.values(), *polyfills.values()), key=lambda graft: graft.member))
     return Plan(
         wheel=facts.wheel.name,
         result=result,
         architecture=architecture,
         resolution=resolution,
-        members={**arrangement.members, **{path: graft.member for path, graft in grafts.items()}},
+        members=members,
         grafts=all_grafts,
         patches=_stripped(patches, arrangement, options),
         moves=arrangement.moves,
@@ -127,6 +148,8 @@ def _decide(
         findings=tuple(sorted(item for item in {*findings, *problems} if item.code not in options.accepted)),
         completes_record=bool(facts.unlisted),
         documents=choose_documents(facts, all_grafts, target, options),
+        dropped=arrangement.dropped,
+        wishes=all_wishes(resolution.elfs, members),
     )
 
 
@@ -176,11 +199,20 @@ def _promises(result: WheelName, feature: Feature, architecture: Architecture) -
     return since is not None and (promises(result, since) or not musl_tags(result))
 
 
+class _Additions(NamedTuple):
+    """What files come to find besides their own needs, by loader path."""
+
+    polyfills: Mapping[PurePosixPath, tuple[str, ...]]
+    """File names of new needs."""
+    ways: Mapping[PurePosixPath, tuple[PurePosixPath, ...]]
+    """Where excluded libraries will be."""
+
+
 def _patches(
     arrangement: Arrangement,
     resolution: Resolution,
     grafts: Mapping[PurePosixPath, Graft],
-    added: Mapping[PurePosixPath, tuple[str, ...]],
+    additions: _Additions,
     result: WheelName,
     *,
     lowers: bool,
@@ -191,16 +223,25 @@ def _patches(
     patches = []
     for path, elf in resolution.elfs.items():
         member, edges = arrangement.members.get(path), resolution.edges[path]
-        polyfills = tuple(map(arrangement.place, added.get(path, ())))
+        polyfills = tuple(map(arrangement.place, additions.polyfills.get(path, ())))
+        ways = additions.ways.get(path, ())
         lower = lowers and elf.relr and not elf.relocates_itself
         if path in grafts:
             patch = graft_patch(
-                grafts[path].member, elf, places[path], edges, places, added=polyfills, lower_relr=lower
+                grafts[path].member, elf, places[path], edges, places, added=polyfills, ways=ways, lower_relr=lower
             )
             patches.append(patch)
         elif member is not None:
             patch = wheel_patch(
-                member, elf, path, edges, places, added=polyfills, lower_relr=lower, old_loaders=old_loaders
+                member,
+                elf,
+                path,
+                edges,
+                places,
+                added=polyfills,
+                ways=ways,
+                lower_relr=lower,
+                old_loaders=old_loaders,
             )
             patches += [patch] if patch.changes else []
     return sorted(patches, key=lambda patch: patch.member)
@@ -230,6 +271,20 @@ def _judge_places(
         for name in added.get(path, ()):
             if scheme_root(arrangement.place(name)) != scheme_root(path):
                 yield finding("elf-outside-site-packages", member, f"it comes to need {name}")
-    new = [graft.member for graft in grafts.values()] + [move.moved for move in arrangement.moves]
+    new = Counter([graft.member for graft in grafts.values()] + [move.moved for move in arrangement.moves])
     for member in sorted(set(new) & set(arrangement.facts.members)):
         yield finding("member-collision", member, "the wheel has a file of this name already")
+    for member in sorted(member for member, number in new.items() if number > 1):
+        sources = ", ".join(str(path) for path, graft in grafts.items() if graft.member == member)
+        yield finding("member-collision", member, f"more than one file is to have this name: {sources}")
+
+
+def _judge_wishes(
+    arrangement: Arrangement, resolution: Resolution, options: Options, kept: Mapping[PurePosixPath, str]
+) -> Iterator[Finding]:
+    """Find what the user asks for in vain, names that stay, and notes on dlopen that say nothing."""
+    names = {path: arrangement.members.get(path, str(path)) for path in resolution.elfs}
+    yield from judge_patterns(resolution, options)
+    yield from judge_requests(arrangement, options)
+    yield from judge_kept(resolution, kept)
+    yield from judge_notes(resolution.elfs, names)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from musl_repair.check import Judgement
+    from musl_repair.dlopening import Wished
     from musl_repair.findings import Finding
     from musl_repair.patches import Patch
     from musl_repair.plan import Plan
@@ -71,12 +72,21 @@ def plan_text(plan: Plan) -> str:
     if plan.documents.sbom is not None:
         lines.append(f"  writes  {plan.documents.sbom}")
     lines += [f"  writes  {text.member}, from {text.source}" for text in plan.documents.licenses]
+    lines += [f"  drops   {member}, a copy" for member in plan.dropped]
     lines += [f"  moves   {move.member} to {move.moved}" for move in plan.moves]
     lines += [f"  patches {patch.member}: {'; '.join(_edits(patch))}" for patch in plan.patches if patch.changes]
+    lines += [f"  {line}" for line in wish_lines(plan.wishes)]
     if plan.architecture is not None and plan.reasons:
         lines.append(f"  needs   musl {plan.reasons[0].release} or later: {_first_causes(plan.reasons)}")
         lines.append(f"  runs on {where_it_runs(verdicts(plan.reasons, plan.architecture.name))}")
     return "\n".join([*lines, *finding_lines(plan.findings)])
+
+
+def wish_lines(wishes: Iterable[Wished]) -> Iterable[str]:
+    """Yield what files say that they may load by dlopen."""
+    for member, wish in ((wished.member, wished.wish) for wished in wishes):
+        why = ": ".join(text for text in (wish.feature, wish.description) if text)
+        yield f"{member} may load {' or '.join(wish.sonames)} ({wish.priority}){f', for {why}' if why else ''}"
 
 
 def _first_causes(reasons: tuple[Reason, ...]) -> str:
@@ -135,6 +145,8 @@ def plan_json(plan: Plan, output: Path | None) -> dict[str, Any]:
         "sbom": plan.documents.sbom,
         "licenses": [{"member": text.member, "source": str(text.source)} for text in plan.documents.licenses],
         "moves": [{"member": move.member, "moved": move.moved} for move in plan.moves],
+        "dropped": list(plan.dropped),
+        "dlopen": [_wish_json(wished) for wished in plan.wishes],
         "patches": [_patch_json(patch) for patch in plan.patches],
         "needs": {
             plan.members.get(path, str(path)): {
@@ -143,6 +155,16 @@ def plan_json(plan: Plan, output: Path | None) -> dict[str, Any]:
             for path, names in sorted(plan.resolution.edges.items())
         },
         "findings": [finding_json(found) for found in plan.findings],
+    }
+
+
+def _wish_json(wished: Wished) -> dict[str, Any]:
+    return {
+        "member": wished.member,
+        "sonames": list(wished.wish.sonames),
+        "priority": wished.wish.priority,
+        "feature": wished.wish.feature,
+        "description": wished.wish.description,
     }
 
 

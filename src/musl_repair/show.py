@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.tree import Tree
 
 from musl_repair.findings import Severity
-from musl_repair.report import finding_lines
+from musl_repair.report import finding_lines, wish_lines
 from musl_repair.requirement import lowest_release, verdicts, where_it_runs
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ def print_plan(plan: Plan, facts: Facts, console: Console | None = None) -> None
         console.print(escape(line))
     for root in plan.resolution.roots:
         console.print(_tree(root, plan, facts))
+    for line in wish_lines(plan.wishes):
+        console.print(escape(f"  {line}"), highlight=False)
     for severity in Severity:
         lines = finding_lines(found for found in plan.findings if found.severity is severity)
         for line in lines:

@@ -81,9 +81,12 @@ class Sysroot:
     def content(self, path: PurePosixPath) -> bytes:
         """Return a file's content. Raises SysrootError where it cannot be read."""
         try:
-            return self.file(path).read_bytes()
+            with open(self.file(path), "rb", opener=_open_at_once) as file:
+                if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    return file.read()
         except OSError as error:
             raise SysrootError(f"cannot read {path} in the sysroot {self.root}: {error.strerror}") from error
+        raise SysrootError(f"cannot read {path} in the sysroot {self.root}: it is not a regular file")
 
     def digest(self, path: PurePosixPath) -> str:
         """Return the SHA-256 of a file's content, in hex."""
@@ -166,16 +169,16 @@ class Sysroot:
 
     def _lists(self) -> Iterator[tuple[str, bytes]]:
         """Yield name without suffix and content of dpkg's lists of files."""
-        for name in self._files(_DPKG / "info"):
-            if name.endswith(".list"):
-                yield name.removesuffix(".list"), self.content(_DPKG / "info" / name)
+        for name in self._files(_DPKG / "info", ".list"):
+            yield name.removesuffix(".list"), self.content(_DPKG / "info" / name)
 
-    def _files(self, folder: PurePosixPath) -> list[str]:
+    def _files(self, folder: PurePosixPath, suffix: str = "") -> list[str]:
         """Return the names of the regular files in a folder, sorted, those behind links as well."""
         real = self._resolve(folder)
         if not isinstance(real, PurePosixPath) or not self._on_disk(real).is_dir():
             return []
-        return sorted(file.name for file in self._on_disk(real).iterdir() if self._is_file(folder / file.name))
+        names = (file.name for file in self._on_disk(real).iterdir())
+        return sorted(name for name in names if name.endswith(suffix) and self._is_file(folder / name))
 
     def _is_file(self, path: PurePosixPath) -> bool:
         real = self._resolve(path)

@@ -69,4 +69,8 @@ def judge_system(target: Target, architecture: Architecture) -> Iterator[Finding
         detail = f"the wheel is for {architecture.name}, the sysroot has {', '.join(others)}"
         yield finding("wrong-architecture", "the sysroot", detail)
     else:
-        yield finding("sysroot-without-musl", "the sysroot", f"it has no {architecture.loader}")
+        there = isinstance(target.read(architecture.loader), Elf)
+        detail = (
+            f"the release of its {architecture.loader} cannot be told" if there else f"it has no {architecture.loader}"
+        )
+        yield finding("sysroot-without-musl", "the sysroot", detail)

@@ -12,7 +12,7 @@ import os
 import re
 import stat
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
@@ -46,7 +46,7 @@ class Copy:
     size: int
     sha256: str
     """In hex."""
-    elf: Elf | None
+    elf: Elf | None = field(compare=False)
     """None where it contradicts itself."""
     place: tuple[str, str]
     """Equal for two names of one file on disk: device and inode, as musl compares them; a wheel and a member."""
@@ -86,7 +86,8 @@ def wheels_in(folder: Path) -> tuple[Path, ...]:
 def read_site_packages(root: Path) -> tuple[Holder, ...]:
     """Read a folder of installed projects, sorted by name. Raises WheelError where it cannot be read, or holds none.
 
-    A file belongs to the project whose RECORD lists it, else to the file or folder that it is in at the top.
+    A file belongs to the project whose RECORD lists it. Others belong to the folder that they are in at the top, which
+    counts where there are libraries in it.
     """
     files = dict(_files(root))
     try:
@@ -101,7 +102,10 @@ def read_site_packages(root: Path) -> tuple[Holder, ...]:
             copies.setdefault(holder, []).extend(_installed_copy(root, holder, member))
     except OSError as error:
         raise WheelError(f"cannot read {error.filename}: {error.strerror}") from error
-    return tuple(Holder(name, sizes[name], tuple(copies[name])) for name in sorted(sizes))
+    projects = set(owners.values())
+    return tuple(
+        Holder(name, sizes[name], tuple(copies[name])) for name in sorted(sizes) if name in projects or copies[name]
+    )
 
 
 def _files(root: Path) -> Iterator[tuple[str, int]]:

@@ -9,6 +9,7 @@ import base64
 import csv
 import hashlib
 import io
+import itertools
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -127,8 +128,8 @@ def read_wheel(filename: str, archive: Archive) -> Wheel:
     name = parse_name(filename)
     dist_info = _dist_info(name, archive)
     metadata = _text(archive, f"{dist_info}/WHEEL")
-    wheel = Wheel(name, dist_info, metadata, _rows(_text(archive, f"{dist_info}/RECORD")))
-    _text(archive, f"{dist_info}/METADATA")
+    wheel = Wheel(name, dist_info, metadata, _rows(filename, _text(archive, f"{dist_info}/RECORD")))
+    _check_metadata(name, f"{dist_info}/METADATA", _text(archive, f"{dist_info}/METADATA"))
     version = wheel.field("Wheel-Version")
     if not version or version[0].split(".")[0] != "1":
         raise WheelError(f"{filename}: Wheel-Version {version[0] if version else 'missing'} is not 1.x")
@@ -158,11 +159,21 @@ def _text(archive: Archive, member: str) -> str:
         raise WheelError(f"{archive.path.name}: {member} is not UTF-8: {error}") from error
 
 
-def _rows(text: str) -> tuple[Row, ...]:
+def _check_metadata(name: WheelName, member: str, text: str) -> None:
+    """See that METADATA is about this project and version: an index, and an installer, go by the file's name."""
+    lines = itertools.takewhile(str.strip, text.splitlines())
+    fields = {key.lower(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    project, version = fields.get("name", ""), fields.get("version", "")
+    same_name = canonicalize_name(project) == canonicalize_name(name.distribution)
+    if not same_name or canonicalize_version(version) != canonicalize_version(name.version):
+        raise WheelError(f"{name}: its {member} is that of {project or 'no project'} {version or 'without version'}")
+
+
+def _rows(filename: str, text: str) -> tuple[Row, ...]:
     try:
         rows = [Row(*fields) for fields in csv.reader(io.StringIO(text)) if fields]
     except (csv.Error, TypeError) as error:
-        raise WheelError(f"RECORD has a line that is not path,hash,size: {error}") from error
+        raise WheelError(f"{filename}: RECORD has a line that is not path,hash,size: {error}") from error
     return tuple(rows)
 
 
