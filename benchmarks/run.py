@@ -86,8 +86,10 @@ def install(work: Path) -> dict[str, Tool]:
         wanted = [requirement.format(checkout=copy.as_uri()) for requirement in requirements]
         if not (folder / "bin" / name).exists():
             call(sys.executable, "-m", "venv", folder)
-        again = ["--force-reinstall", "--no-deps"] if name == OURS and (folder / "bin" / name).exists() else []
-        call(folder / "bin" / "python", "-m", "pip", "install", "--quiet", *again, *wanted)
+        pip = (folder / "bin" / "python", "-m", "pip", "install", "--quiet")
+        call(*pip, *wanted)
+        if name == OURS:  # the same version may have other content now
+            call(*pip, "--force-reinstall", "--no-deps", *wanted)
         tools[name] = Tool(name, folder / "bin")
     return tools
 
@@ -276,7 +278,7 @@ def growth_series(compiler: Compiler, work: Path) -> Iterator[tuple[str, int, Ca
 def growth(arguments: argparse.Namespace, tool: Tool, work: Path) -> str:
     """Measure musl-repair on doubling inputs; return the table with the exponent of each series.
 
-    The exponent is that of what a doubling adds to the time, the start of the program apart: 1 is linear.
+    It is that of what the last doubling adds to the time, against what the one before added: 1 is linear.
     """
     lines = ["| what doubles | from | CPU, relative to the first | exponent |", "|---|---|---|---|"]
     for what, first, make in growth_series(install_compiler(work), work / "growth"):
@@ -288,7 +290,7 @@ def growth(arguments: argparse.Namespace, tool: Tool, work: Path) -> str:
             times.append(medians([measure(command, environment) for _ in range(arguments.runs)]).cpu)
             shutil.rmtree(wheel.wheel.parent)
         added = [later - earlier for earlier, later in pairwise(times)]
-        exponent = math.log2(max(added[-1], 1e-3) / max(added[0], 1e-3)) / (len(added) - 1)
+        exponent = math.log2(max(added[-1], 1e-3) / max(added[-2], 1e-3))
         shown = " ".join(f"{time / times[0]:.2f}" for time in times)
         lines.append(f"| {what} | {first} | {shown} | {exponent:.2f} |")
         print(lines[-1], file=sys.stderr, flush=True)

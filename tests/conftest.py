@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 PROCESS_MARKERS = ("patchelf", "alpine", "podman", "network", "qemu", "process")
+
+
+def pytest_sessionstart() -> None:
+    """Make the absolute links of testdata where they are missing: an sdist cannot have them (PEP 721)."""
+    for root in (Path(__file__).resolve().parents[1] / "testdata" / "sysroots").iterdir():
+        link = root / "usr" / "lib" / "libabs.so.1"
+        if not link.is_symlink():
+            link.symlink_to("/usr/lib/real/libabs.so.1.0")
 
 
 @pytest.fixture(autouse=True)

@@ -63,6 +63,10 @@ NOT_OF_A_WHEEL_ALONE: Final = {
     "sysroot-without-musl",  # of a sysroot
     "elf-outside-site-packages",  # of what a repair would have to add
     "member-collision",
+    "exclude-unmatched",  # of an option
+    "include-unmatched",
+    "kept-name",
+    "dlopen-note-unreadable",  # of planning
 }
 """Codes that need more than the wheel; the tests of plan and check have them."""
 

@@ -32,8 +32,8 @@ WIDTH = 80
 CLI_PAGE = """\
 # Command line
 
-`musl-repair WHEEL...` is short for `musl-repair repair WHEEL...`. Data goes to stdout, words to stderr. The exit code is
-0 when all is done, 1 when a wheel cannot be or is not right, 2 for wrong usage ([Errors](errors.md)).
+`musl-repair WHEEL...` is short for `musl-repair repair WHEEL...`. Data goes to stdout, words to stderr. The exit code
+is 0 when all is done, 1 when a wheel cannot be or is not right, 2 for wrong usage ([Errors](errors.md)).
 
 Every option can be set in the environment, as `MUSL_REPAIR_<OPTION>`: `MUSL_REPAIR_WHEEL_DIR`, `MUSL_REPAIR_STRICT=1`.
 `AUDITWHEEL_PLAT`, `AUDITWHEEL_ZIP_COMPRESSION_LEVEL`, `AUDITWHEEL_LD_LIBRARY_PATH` and `AUDITWHEEL_PATCHER` are obeyed
@@ -104,59 +104,6 @@ def test_completion_that_the_page_shows_works(shell: str) -> None:
 
 # JSON
 
-`repair`, `check`, `show` and others print JSON with `--json`, in a format that has a number: it is raised when a field
-changes its meaning or goes; new fields do not raise it, so readers must not mind them. The schemas are in the package
-(`importlib.resources.files("musl_repair") / "data" / "report.schema.json"`). This page is made from them.
-"""
-
-
-def up_to_date(name: str, text: str) -> None:
-    path = DOCS / name
-    if WRITES:
-        path.write_text(text, "utf-8")
-    assert path.read_text("utf-8") == text
-
-
-# The command line
-
-
-def help_of(*command: str) -> str:
-    result = CliRunner().invoke(
-        cli, [*command, "--help"], prog_name="musl-repair", terminal_width=WIDTH, max_content_width=WIDTH
-    )
-    assert result.exit_code == 0
-    return result.output
-
-
-def test_page_of_the_command_line_is_up_to_date() -> None:
-    parts = [CLI_PAGE]
-    for command in ((), *((name,) for name in sorted(cli.commands))):
-        title = " ".join(("musl-repair", *command))
-        parts.append(f"## {title}\n\n```text\n{help_of(*command)}```\n")
-    up_to_date("cli.md", "\n".join(parts))
-
-
-@pytest.mark.parametrize("command", [(), *((name,) for name in sorted(cli.commands))], ids=" ".join)
-def test_help_fits_80_columns_and_every_option_says_something(command: tuple[str, ...]) -> None:
-    lines = help_of(*command).splitlines()
-    assert max(map(len, lines)) <= WIDTH
-    for parameter in cli.commands[command[0]].params if command else cli.params:
-        if parameter.param_type_name == "option":
-            assert getattr(parameter, "help", None), parameter.name
-
-
-@pytest.mark.parametrize(("shell", "sign"), [("bash", "complete -o"), ("zsh", "#compdef"), ("fish", "function")])
-def test_completion_that_the_page_shows_works(shell: str, sign: str) -> None:
-    environment = {"_MUSL_REPAIR_COMPLETE": f"{shell}_source"}
-    if shell == "bash":
-        environment = {}  # click asks bash for its version; the words are tested below
-        sign = ""
-    result = CliRunner().invoke(cli, [], prog_name="musl-repair", env=environment)
-    assert sign in result.output
-
-
-# JSON
-
 
 def rows(properties: dict[str, Any]) -> Iterator[str]:
     yield "| field | type | |"
@@ -217,9 +164,7 @@ def test_every_public_name_has_its_row() -> None:
 def test_python_of_the_page_can_be_compiled_and_imports_what_is_there() -> None:
     (code,) = re.findall(r"```python\n(.*?)```", (DOCS / "python.md").read_text("utf-8"), re.DOTALL)
     (names,) = (
-        node.names
-        for node in ast.parse(code).body
-        if isinstance(node, ast.ImportFrom) and node.module == "musl_repair"
+        node.names for node in ast.parse(code).body if isinstance(node, ast.ImportFrom) and node.module == "musl_repair"
     )
     assert {name.name for name in names} <= set(musl_repair.__all__)
 

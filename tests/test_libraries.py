@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 from click.testing import CliRunner, Result
 
-from builders import DEMO, DEMO_WHEEL, SYSROOTS, TESTDATA, ElfFile, write_wheel
+from builders import DEMO_WHEEL, SYSROOTS, TESTDATA, ElfFile, write_wheel
 from facts_by_hand import elf, of_code, paths, program, repaired, system, wheel_facts
 from musl_repair.check import judge_wheel
 from musl_repair.cli import cli
@@ -192,9 +192,18 @@ def test_a_library_of_the_wheel_can_be_included() -> None:
     assert (patch_of(plan).added, patch_of(plan).rpath, plan.grafts) == (("libx.so",), "$ORIGIN/lib", ())
 
 
-def test_what_is_needed_already_is_not_added_and_keeps_no_name() -> None:
+def test_what_is_needed_already_is_not_added_but_keeps_its_name() -> None:
     plan = plan_of({EXT: elf("libfoo.so.1", imports=["dlopen"])}, Options(include=("libfoo.so.1",)))
-    assert patch_of(plan).added == ()
+    assert (patch_of(plan).added, patch_of(plan).renames) == ((), ())
+    assert names(plan)[1:] == ["libfoo.so.1"]
+
+
+def test_what_an_earlier_repair_gave_a_hash_is_vendored_again_under_its_name() -> None:
+    """Also where the wheel's copy is known to be the same: dlopen does not ask for its name."""
+    built = replace(elf(soname="liba.so"), build_id="abc")
+    files = {EXT: elf("liba-aa.so", imports=["dlopen"], rpath="$ORIGIN/../demo.libs"), "demo.libs/liba-aa.so": built}
+    plan = plan_of(files, Options(include=("liba.so",)), system({"/usr/lib/liba.so": built}))
+    assert (names(plan), patch_of(plan).added) == (["liba.so"], ("liba.so",))
 
 
 def test_an_included_library_that_is_nowhere_is_missing() -> None:
@@ -202,10 +211,13 @@ def test_an_included_library_that_is_nowhere_is_missing() -> None:
     assert [subject for subject, _ in said(plan, "library-not-found")] == ["/opt/libgone.so.2", "libgone.so"]
 
 
-def test_a_library_that_is_asked_for_by_two_names_has_one() -> None:
+def test_a_library_that_is_asked_for_by_two_names_is_an_error() -> None:
     plan = plan_of({EXT: elf(imports=["dlopen"])}, Options(include=("libfoo.so.1", "libfoo.so.1.2")))
-    assert [subject for subject, _ in said(plan, "kept-name")] == ["libfoo.so.1", "libfoo.so.1.2"]
-    assert patch_of(plan).added == ("libfoo.so.1",)
+    assert [found.subject for found in errors_in(plan.findings)] == ["libfoo.so.1.2"]
+    assert said(plan, "kept-name")[0] == (
+        "libfoo.so.1.2",
+        f"{FOO} is vendored as libfoo.so.1, and dlopen would not find it as libfoo.so.1.2",
+    )
 
 
 def test_without_a_file_for_it_nothing_is_included() -> None:
@@ -317,6 +329,14 @@ def test_copies_in_the_system_give_one_graft() -> None:
     assert patch_of(plan).renames == (("liba.so", graft.name), ("liba.so.1", graft.name))
 
 
+def test_of_copies_the_one_stays_that_dlopen_asks_for() -> None:
+    copies = {name: elf(exports=["a"]) for name in ("/usr/lib/liba.so.1", "/usr/lib/liba.so.2", "/opt/liba.so.2")}
+    options = Options(include=("liba.so.2", "/opt/liba.so.2"))
+    plan = plan_of({EXT: elf("liba.so.1", imports=["dlopen"])}, options, system(copies))
+    assert (names(plan), patch_of(plan).added) == (["liba.so.2"], ())
+    assert patch_of(plan).renames == (("liba.so.1", "liba.so.2"),)
+
+
 def test_copies_that_need_copies_give_one_graft_each() -> None:
     files = {f"/usr/lib/lib{name}": elf(exports=["x"]) for name in ("x.so", "x.so.1")}
     built = replace(elf("libx.so"), build_id="abc")
@@ -360,9 +380,9 @@ def test_what_an_earlier_repair_vendored_is_used_by_what_came_later() -> None:
 
 
 COPIES: Final = {
-    EXT: elf("libx.so.1", rpath="$ORIGIN/lib"),
-    "demo/_two.so": elf("libx.so", rpath="$ORIGIN/lib"),
-    "demo/_three.so": elf("libx.so.1", rpath="$ORIGIN/lib"),
+    EXT: elf("libx.so.1", rpath="$ORIGIN/lib", exports=["PyInit__ext"]),
+    "demo/_two.so": elf("libx.so", rpath="$ORIGIN/lib", exports=["PyInit__two"]),
+    "demo/_three.so": elf("libx.so.1", rpath="$ORIGIN/lib", exports=["PyInit__three"]),
     "demo/lib/libx.so": elf(exports=["x"]),
     "demo/lib/libx.so.1": elf(exports=["x"]),
     "demo/lib/libx.so.1.0": elf(exports=["x"]),
@@ -393,9 +413,15 @@ def test_copies_of_extension_modules_programs_and_other_schemes_stay() -> None:
     assert len(said(plan, "duplicate-library")) == 3
 
 
+def test_a_copy_elsewhere_that_python_may_load_by_its_path_stays() -> None:
+    plan = plan_of({"demo/a/libx.so": elf(), "demo/b/libx.so": elf()}, Options(dedupe=True))
+    assert plan.dropped == ()
+
+
 def test_copies_of_one_build_are_merged_only_where_their_needs_are() -> None:
     built = replace(elf("liby.so", rpath="$ORIGIN"), build_id="abc")
     files = {f"demo/{folder}/libx.so": built for folder in "ab"}
+    files |= {f"demo/_{f}.so": elf("libx.so", rpath=f"$ORIGIN/{f}", exports=[f"PyInit__{f}"]) for f in "ab"}
     files |= {f"demo/{folder}/liby.so": elf(exports=[folder]) for folder in "ab"}
     assert plan_of(files, Options(dedupe=True)).dropped == ()
     files |= {f"demo/{folder}/liby.so": elf(exports=["y"]) for folder in "ab"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import re
@@ -12,18 +13,21 @@ import sys
 from html.parser import HTMLParser
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from rich.console import Console
 
-from builders import ElfFile, record_row, wheel_members, write_wheel
+from builders import ElfFile, Symbol, record_row, wheel_members, write_wheel
 from musl_repair import vendored
 from musl_repair.cli import cli
+from musl_repair.errors import WheelError
 from musl_repair.linking import link_variants
+from musl_repair.size_report import print_sizes
 from musl_repair.sizes import Kinship, Savings, Sizes, identical, library_name, measure
 from musl_repair.treemap import Rectangle, squarify
 from musl_repair.vendored import LEFTOVER, Copy, Holder, read_site_packages, read_wheel_holder
@@ -177,8 +181,6 @@ def test_files_without_build_id_are_builds_of_their_own() -> None:
 
 
 def test_vendored_is_what_is_in_libs_and_what_is_named_as_a_library(tmp_path: Path) -> None:
-    from builders import Symbol
-
     module = library("libmodule.so", symbols=(Symbol("PyInit_libmodule"),))
     (wheel,) = wheels(
         tmp_path,
@@ -213,6 +215,25 @@ def test_installed_files_belong_to_the_project_that_lists_them(site: Path) -> No
     listed = [path for path in site.rglob("*") if path.is_file() and not path.is_symlink() and path.name != "stray.py"]
     assert sum(holder.size for holder in holders) == sum(path.stat().st_size for path in listed)
     assert [one.member for one in holders[4].copies] == ["lost.libs/libz.so.1"]
+
+
+def test_installed_modules_and_scripts_are_no_libraries(site: Path) -> None:
+    (site / "libscript.so").write_bytes(b"GROUP ( libz.a )")
+    (site / "libmodule.so").write_bytes(library("libmodule.so", symbols=(Symbol("PyInit_libmodule"),)))
+    assert len(read_site_packages(site)) == len(PROJECTS)
+
+
+def test_a_folder_that_cannot_be_read_is_named(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: str) -> NoReturn:
+        raise PermissionError(13, "Permission denied", path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "scandir", refuse)
+        with pytest.raises(WheelError, match=r"site-packages: Permission denied"):
+            read_site_packages(site)
+    (site / "alpha-1.0.dist-info" / "RECORD").write_text("x" * 200_000 + "\n")
+    with pytest.raises(WheelError, match="RECORD has a line"):
+        read_site_packages(site)
 
 
 # The command
@@ -262,6 +283,24 @@ def test_wheels_without_libraries(tmp_path: Path) -> None:
     assert code(result) == 0
     assert "no library stands there twice" in result.stdout
     assert "There are no vendored libraries." in (tmp_path / "page.html").read_text("utf-8")
+
+
+def test_on_a_terminal_are_tables_of_its_width(tmp_path: Path) -> None:
+    sizes = measure([read_wheel_holder(path) for path in wheels(tmp_path)])
+    out = io.StringIO()
+    print_sizes(sizes, Console(file=out, force_terminal=True, width=90, _environ={}, highlight=False))
+    assert "\x1b[1m" in out.getvalue()
+    assert "\u2500" in out.getvalue()
+    plain = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in out.getvalue().splitlines()]
+    assert max(map(len, plain)) <= 90
+
+
+def test_libraries_of_several_architectures_are_told_apart(tmp_path: Path) -> None:
+    other = library("libz-00c0ffee.so.1", machine=183)
+    made = wheels(tmp_path, {"one": {"one.libs/libz.so": ZLIB}, "two": {"two.libs/libz.so": other}})
+    result = run(*made)
+    assert "libz (x86_64)" in result.stdout
+    assert "libz (aarch64)" in result.stdout
 
 
 # Linking
@@ -370,6 +409,27 @@ def test_killed_between_link_and_rename_the_next_run_finishes(site: Path) -> Non
     assert {name: content for name, content in contents(site).items() if name not in leftovers} == before
     assert len(printed("--link", site)["linked"]["files"]) == 1
     assert contents(site) == before
+
+
+def test_a_file_of_two_names_follows_as_a_whole(site: Path) -> None:
+    spare = site / "beta.libs" / "libstdc++-5d72f927.so.6.0.33"
+    os.link(spare, site / "beta.libs" / "second.so")
+    linked = printed("--link", site)["linked"]
+    assert linked["freed"] == len(STDCXX)
+    assert len({inode(path) for path in (spare, spare.with_name("second.so"))}) == 1
+    assert inode(spare) == inode(site / "alpha.libs" / spare.name)
+
+
+def test_what_is_no_file_any_more_is_left_alone(site: Path) -> None:
+    found = identical(measure(read_site_packages(site)))
+    link = site / "beta.libs" / "libstdc++-5d72f927.so.6.0.33"
+    link.unlink()
+    link.symlink_to("/nowhere")
+    assert link_variants(found).files == ()
+    assert link.is_symlink()
+    link.unlink()
+    (linked,) = link_variants(found).skipped
+    assert (linked.file, linked.failed) == (link, True)
 
 
 # The page

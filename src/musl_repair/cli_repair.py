@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 import sysconfig
 import time
+from dataclasses import replace
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from musl_repair.sysroot import Sysroot
 
 
-@click.command(context_settings=CONTEXT)
+@click.command(context_settings=CONTEXT, short_help="Vendor what wheels need, and tag them musllinux.")
 @file_argument("wheels", "WHEEL...")
 @option(
     "-w",
@@ -232,6 +234,7 @@ class _Repairing:
     def _one(self, wheel: Path, sysroot: Sysroot, options: Options, tools: Tools) -> bool:
         from musl_repair import report
         from musl_repair.findings import is_failure
+        from musl_repair.progress import showing
         from musl_repair.repair import Repaired, plan_wheel, repair_wheel
         from musl_repair.summary import error_commands, error_markdown
 
@@ -239,7 +242,10 @@ class _Repairing:
             if self._arguments["dry_run"]:
                 repaired = Repaired(plan_wheel(wheel, sysroot, options, tools.limits), None)
             else:
-                repaired = repair_wheel(wheel, self._arguments["wheel_dir"], sysroot, options, tools)
+                at, count = self._wheels.index(wheel) + 1, len(self._wheels)
+                with showing(wheel.name, at, count, sys.stderr) as progress:
+                    tools = replace(tools, progress=progress)
+                    repaired = repair_wheel(wheel, self._arguments["wheel_dir"], sysroot, options, tools)
         except MuslRepairError as error:
             self._results.append(report.failure_json(wheel, error))
             say([report.error_text(error)])

@@ -29,7 +29,7 @@ _INTERRUPTED = 130
 _Failures = list[tuple[Path, MuslRepairError]]
 
 
-@click.command(context_settings=CONTEXT)
+@click.command(context_settings=CONTEXT, short_help="Tell what vendored libraries cost.")
 @file_argument("sources", "WHEEL|SITE_PACKAGES...")
 @option("--link", is_flag=True, help="Make installed files of the same content one file, by hard links.")
 @option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Write a page with a treemap.")
@@ -38,11 +38,11 @@ _Failures = list[tuple[Path, MuslRepairError]]
 def size(
     sources: tuple[Path, ...], *, link: bool, html: Path | None, max_inflated: int, as_json: bool
 ) -> int:  # fmt: skip
-    """Tell what vendored libraries cost in WHEELs, or in what is installed in SITE_PACKAGES.
+    """Tell what vendored libraries cost, and share installed ones.
 
-    It lists them, finds those that are there more than once (as the same file, build or library), and says what an
-    image would save by sharing. A folder of wheels stands for them. Only --link changes anything, and it can be
-    repeated and interrupted.
+    It lists the vendored libraries of WHEELs, or of what is installed in SITE_PACKAGES, finds those that are there more
+    than once (as the same file, build or library), and says what an image would save by sharing. A folder of wheels
+    stands for them. Only --link changes anything, and it can be repeated and interrupted.
     """
     from musl_repair.report import error_text
     from musl_repair.size_report import linked_lines, print_sizes, sizes_json

@@ -46,7 +46,7 @@ def find_copies(
 def _groups(arrangement: Arrangement, resolution: Resolution, target: Target) -> list[list[PurePosixPath]]:
     """Return the libraries that are the same as another, the one to keep first."""
     libraries = {path: elf for path, elf in resolution.elfs.items() if not is_program(elf) and not is_extension(elf)}
-    alike = Counter(libraries.values())
+    alike = Counter(elf for elf in libraries.values() if elf.build_id is None)
     groups: dict[Hashable, list[PurePosixPath]] = {}
     for path, elf in libraries.items():
         if elf.build_id is not None:
@@ -56,8 +56,8 @@ def _groups(arrangement: Arrangement, resolution: Resolution, target: Target) ->
     users = Counter(at for edges in resolution.edges.values() for at in set(edges.values()))
     folder = arrangement.place("")
 
-    def rank(path: PurePosixPath) -> tuple[bool, int, bool, PurePosixPath]:
-        return not is_mounted(path), -users[path], path.parent != folder, path
+    def rank(path: PurePosixPath) -> tuple[bool, bool, int, bool, PurePosixPath]:
+        return not is_mounted(path), path not in resolution.asked, -users[path], path.parent != folder, path
 
     return [sorted(group, key=rank) for group in groups.values() if len(group) > 1]
 
@@ -74,6 +74,7 @@ class _Judge:
         self._resolution = resolution
         self._merges = merges
         self._folder = arrangement.place("")
+        self._needed = {at for edges in resolution.edges.values() for at in edges.values()}
 
     def merged(
         self, groups: list[list[PurePosixPath]], aliases: Mapping[PurePosixPath, PurePosixPath]
@@ -93,12 +94,23 @@ class _Judge:
     def _gives_way(
         self, path: PurePosixPath, keeper: PurePosixPath, aliases: Mapping[PurePosixPath, PurePosixPath]
     ) -> bool:
+        if path in self._resolution.asked and keeper.name not in self._resolution.asked[path]:
+            return False  # dlopen would not find it.
         if is_mounted(keeper) and not is_mounted(path):
             # What the wheel's copy needs has other names by now.
             return keeper.parent == self._folder
-        if is_mounted(path) and not (self._merges and scheme_root(path) == scheme_root(keeper)):
+        if is_mounted(path) and not (self._merges and self._is_spare(path, keeper)):
             return False
         return self._needs(path, aliases) == self._needs(keeper, aliases)
+
+    def _is_spare(self, path: PurePosixPath, keeper: PurePosixPath) -> bool:
+        """Whether a copy in the wheel can go: other files need it, or it was a link to the keeper once.
+
+        Python may load others by their paths.
+        """
+        one, other = sorted((path.name, keeper.name), key=len)
+        was_link = path.parent == keeper.parent and other.startswith(f"{one}.")
+        return scheme_root(path) == scheme_root(keeper) and (path in self._needed or was_link)
 
     def _needs(self, path: PurePosixPath, aliases: Mapping[PurePosixPath, PurePosixPath]) -> frozenset[PurePosixPath]:
         return frozenset(aliases.get(at, at) for at in self._resolution.edges[path].values())
@@ -124,7 +136,18 @@ def merge(resolution: Resolution, aliases: Mapping[PurePosixPath, PurePosixPath]
         tuple(need for need in resolution.missing if need.needed_by in reached),
         {path: elf for path, elf in resolution.elfs.items() if path in reached},
         tuple(one for one in resolution.excluded if one[0] in reached),
+        _renamed(resolution.asked, aliases),
     )
+
+
+def _renamed(
+    asked: Mapping[PurePosixPath, tuple[str, ...]], aliases: Mapping[PurePosixPath, PurePosixPath]
+) -> dict[PurePosixPath, tuple[str, ...]]:
+    found: dict[PurePosixPath, tuple[str, ...]] = {}
+    for path, names in asked.items():
+        keeper = aliases.get(path, path)
+        found[keeper] = tuple(sorted({*found.get(keeper, ()), *names}))
+    return found
 
 
 def without(arrangement: Arrangement, spares: Collection[PurePosixPath]) -> Arrangement:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from musl_repair.options import Options
 
 _WILDCARDS: Final = str.maketrans("", "", "*?[]!")
+_SIMILARITY: Final = 0.75
 
 
 def parse_way(text: str) -> tuple[str, str]:
@@ -67,6 +68,11 @@ def judge_patterns(resolution: Resolution, options: Options) -> Iterator[Finding
     for pattern in dict.fromkeys(options.excluded):
         if any(fnmatchcase(name, pattern) for name in names):
             continue
-        near = difflib.get_close_matches(pattern.translate(_WILDCARDS), sorted(names))
-        meant = f"; the wheel needs {', '.join(near)}" if near else ""
+        stems = {_stem(name) for name in names}
+        near = difflib.get_close_matches(_stem(pattern.translate(_WILDCARDS)), sorted(stems), cutoff=_SIMILARITY)
+        meant = f"; the wheel needs {', '.join(sorted(name for name in names if _stem(name) in near))}" if near else ""
         yield finding("exclude-unmatched", pattern, f"no file needs a library of such a name{meant}")
+
+
+def _stem(name: str) -> str:
+    return name.partition(".so")[0]

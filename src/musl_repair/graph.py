@@ -26,6 +26,8 @@ class Resolution:
     """The facts of every file in edges."""
     excluded: tuple[tuple[PurePosixPath, str], ...] = ()
     """(file, needed name) of what the user excluded; sorted."""
+    asked: Mapping[PurePosixPath, tuple[str, ...]] = field(default_factory=dict)
+    """Library → the names that dlopen asks for it by, of what the user includes; sorted."""
     closures: Mapping[PurePosixPath, frozenset[PurePosixPath]] = field(init=False, repr=False)
     """File → all files that come with it, itself among them."""
     roots: tuple[PurePosixPath, ...] = field(init=False, repr=False)

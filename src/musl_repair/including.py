@@ -20,11 +20,10 @@ from musl_repair.loader import expand_rpath, refusal
 from musl_repair.resolve import is_excluded, scheme_root
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from musl_repair.arrangement import Arrangement
     from musl_repair.dlopening import Wish
-    from musl_repair.graph import Resolution
     from musl_repair.options import Options
     from musl_repair.sysroot import Unusable
     from musl_repair.target import Target
@@ -57,17 +56,23 @@ class Inclusion:
         self._search_path = (*options.library_path, *search_path)
 
     def __call__(self, path: PurePosixPath, elf: Elf) -> tuple[str, ...]:
-        """Return the names, absolute paths among them, that a file is to need besides its own; each once."""
-        noted = (self._choice(wish, path, elf) for wish in read_wishes(elf) if wish.is_at_least(self._options.dlopen))
-        names = [*self._requested.get(path, ()), *(name for name in noted if name is not None)]
-        own = {*elf.needed, path.name}
-        return tuple(dict.fromkeys(name for name in names if PurePosixPath(name).name not in own))
+        """Return the names, absolute paths among them, that a file is to need, if it does not already; each once."""
+        wishes = (wish for wish in read_wishes(elf) if wish.is_at_least(self._options.dlopen))
+        noted = (self._choice(wish, path, elf) for wish in wishes if not self._is_excluded(wish))
+        names = (*self._requested.get(path, ()), *noted)
+        return tuple(dict.fromkeys(name for name in names if PurePosixPath(name).name != path.name))
 
-    def _choice(self, wish: Wish, path: PurePosixPath, elf: Elf) -> str | None:
-        """Return the first of a wish's names that there is a library of, or just the first, which will be missing."""
-        if set(wish.sonames) & set(elf.needed) or any(is_excluded(n, self._options.excluded) for n in wish.sonames):
-            return None
-        return next((name for name in wish.sonames if self._is_there(name, path, elf)), wish.sonames[0])
+    def _is_excluded(self, wish: Wish) -> bool:
+        return any(is_excluded(name, self._options.excluded) for name in wish.sonames)
+
+    def _choice(self, wish: Wish, path: PurePosixPath, elf: Elf) -> str:
+        """Return that of a wish's names that is needed already, else the first that there is a library of.
+
+        Without any it is the first, which will be missing.
+        """
+        needed = (name for name in wish.sonames if name in elf.needed)
+        there = (name for name in wish.sonames if self._is_there(name, path, elf))
+        return next(needed, None) or next(there, wish.sonames[0])
 
     def _is_there(self, name: str, path: PurePosixPath, elf: Elf) -> bool:
         refuses = refusal(elf)
@@ -115,12 +120,3 @@ def judge_requests(arrangement: Arrangement, options: Options) -> Iterator[Findi
                 f"; there is {', '.join(near)}" if near else ""
             )
         yield finding("include-unmatched", request.library, detail)
-
-
-def included(resolution: Resolution) -> Mapping[PurePosixPath, tuple[str, ...]]:
-    """Return library → the names that dlopen asks for it by, of all that is found and that no file's own needs name."""
-    found: dict[PurePosixPath, dict[str, None]] = {}
-    for path, edges in sorted(resolution.edges.items()):
-        for name in sorted(set(edges) - set(resolution.elfs[path].needed)):
-            found.setdefault(edges[name], {})[PurePosixPath(name).name] = None
-    return {path: tuple(names) for path, names in found.items()}

@@ -5,8 +5,7 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from musl_repair.findings import Finding, finding
-from musl_repair.including import included
+from musl_repair.findings import Finding, Severity, finding
 from musl_repair.loader import is_mounted, is_reserved
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ def kept_names(resolution: Resolution, patterns: Iterable[str]) -> dict[PurePosi
     That is the name that dlopen asks for; else the first needed name, or else the real file's, that a pattern fits. A
     name that musl takes for itself cannot be kept.
     """
-    wishes = {path: list(names) for path, names in included(resolution).items()}
+    wishes = {path: list(names) for path, names in resolution.asked.items()}
     for edges in resolution.edges.values():
         for name, at in sorted(edges.items()):
             wishes.setdefault(at, []).extend([name] if _fits(name, patterns) else [])
@@ -38,9 +37,9 @@ def _fits(name: str, patterns: Iterable[str]) -> bool:
 
 def judge_kept(resolution: Resolution, kept: Mapping[PurePosixPath, str]) -> Iterator[Finding]:
     """Yield the names that are kept: a process has only one library of each."""
-    asked = included(resolution)
     for path, name in sorted(kept.items()):
         yield finding("kept-name", name, f"{path} is vendored under this name, which others can have as well")
-        for other in asked.get(path, ()):
+        for other in resolution.asked.get(path, ()):
             if other != name:
-                yield finding("kept-name", other, f"{path} is vendored as {name}; dlopen does not find it as {other}")
+                detail = f"{path} is vendored as {name}, and dlopen would not find it as {other}"
+                yield finding("kept-name", other, detail, remedy="ask for it by one name", severity=Severity.ERROR)

@@ -68,7 +68,9 @@ def link_variants(variants: Iterable[Variant]) -> Linked:
     skipped: list[Skipped] = []
     freed = 0
     for variant in variants:
-        names = [_Name(copy.file, copy.file.lstat()) for copy in variant.copies if copy.file is not None]
+        looked = [_look(copy.file) for copy in variant.copies if copy.file is not None]
+        names = [name for name in looked if isinstance(name, _Name)]
+        skipped += [name for name in looked if isinstance(name, Skipped)]
         left = Counter({name.inode: name.found.st_nlink for name in names})
         for kept, spare in _pairs(names):
             refusal = _refusal(kept, spare) or _link(kept, spare)
@@ -79,6 +81,14 @@ def link_variants(variants: Iterable[Variant]) -> Linked:
             left[spare.inode] -= 1
             freed += 0 if left[spare.inode] else spare.found.st_size
     return Linked(tuple(name.file for name in linked), freed, tuple(skipped))
+
+
+def _look(file: Path) -> _Name | Skipped:
+    try:
+        found = file.lstat()
+    except OSError as error:
+        return Skipped(file, f"it cannot be read: {error.strerror}", failed=True)
+    return _Name(file, found) if stat.S_ISREG(found.st_mode) else Skipped(file, "it is no file any more", failed=True)
 
 
 def _pairs(names: list[_Name]) -> Iterator[tuple[_Name, _Name]]:
@@ -100,8 +110,6 @@ def _pairs(names: list[_Name]) -> Iterator[tuple[_Name, _Name]]:
 
 def _refusal(kept: _Name, name: _Name) -> Skipped | None:
     """Tell why a file is not to be replaced."""
-    if not stat.S_ISREG(name.found.st_mode):
-        return Skipped(name.file, "it is no ordinary file any more", failed=True)
     if name.found.st_dev != kept.found.st_dev:
         return Skipped(name.file, f"it is on another file system than {kept.file}", failed=False)
     if name.kind != kept.kind:

@@ -8,6 +8,7 @@ with the old numbers. Source: what those versions do to testdata; System V ABI c
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING, Final
 
 from musl_repair.elf import symbol_count
@@ -47,7 +48,10 @@ def mend_symbols(source: bytes, edited: bytes) -> bytes:
     before, after = Sections(old, bytearray(source)), Sections(new, data)
     names = [before.name(index) for index in range(len(before.all))]
     numbers = {after.name(index): index for index in reversed(range(len(after.all)))}
-    (first, old_size), (start, size) = _symbols(old), _symbols(new)
+    try:
+        (first, old_size), (start, size) = _symbols(old), _symbols(new)
+    except struct.error as error:
+        raise ElfError(f"a table is cut off ({error})") from error
     if start + size > len(data):
         raise ElfError("the dynamic symbols are outside the file")
     layout, place = old.layout, 6 if old.layout.bits == 64 else 14

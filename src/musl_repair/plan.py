@@ -117,12 +117,9 @@ def _decide(
     polyfills = polyfill_grafts(needs.polyfills(result), arrangement)
     added = by_file(unbound, polyfills)
     lowers = options.lower_relr and _promises(result, Feature.RELR, architecture)
-    kept, ways = kept_names(resolution, options.no_mangle), all_ways(resolution, arrangement.place(""), options)
-    grafts = choose_grafts(
-        arrangement, resolution, target, added, kept=kept, ways=ways, lowers=lowers, strips=options.strip
-    )
-    resolution = merge(resolution, find_earlier(grafts, kept, arrangement, resolution.elfs))
-    grafts = {path: graft for path, graft in grafts.items() if path in resolution.edges}
+    ways = all_ways(resolution, arrangement.place(""), options)
+    resolution, grafts, kept = _choose(arrangement, resolution, target, options, _Additions(added, ways), lowers=lowers)
+    unbound = tuple(symbol for symbol in unbound if symbol.path in resolution.elfs)
     reasons = needs.reasons(result, lowers=lowers)
     problems = (
         *(judge_system(target, architecture) if grafts or resolution.missing else ()),
@@ -134,7 +131,8 @@ def _decide(
     )
     patches = _patches(arrangement, resolution, grafts, _Additions(added, ways), result, lowers=lowers)
     members = {**arrangement.members, **{path: graft.member for path, graft in grafts.items()}}
-    all_grafts = tuple(sorted((*grafts.values(), *polyfills.values()), key=lambda graft: graft.member))
+    new = (graft for graft in polyfills.values() if not _is_there(graft, facts))
+    all_grafts = tuple(sorted((*grafts.values(), *new), key=lambda graft: graft.member))
     return Plan(
         wheel=facts.wheel.name,
         result=result,
@@ -151,6 +149,47 @@ def _decide(
         dropped=arrangement.dropped,
         wishes=all_wishes(resolution.elfs, members),
     )
+
+
+class _Additions(NamedTuple):
+    """What files come to find besides their own needs, by loader path."""
+
+    polyfills: Mapping[PurePosixPath, tuple[str, ...]]
+    """File names of new needs."""
+    ways: Mapping[PurePosixPath, tuple[PurePosixPath, ...]]
+    """Where excluded libraries will be."""
+
+
+def _choose(
+    arrangement: Arrangement,
+    resolution: Resolution,
+    target: Target,
+    options: Options,
+    additions: _Additions,
+    *,
+    lowers: bool,
+) -> tuple[Resolution, dict[PurePosixPath, Graft], dict[PurePosixPath, str]]:
+    """Return the needs, answered by grafts of earlier repairs too, what is vendored, and the names that are kept."""
+    kept = kept_names(resolution, options.no_mangle)
+    grafts = choose_grafts(
+        arrangement,
+        resolution,
+        target,
+        additions.polyfills,
+        kept=kept,
+        ways=additions.ways,
+        lowers=lowers,
+        strips=options.strip,
+    )
+    resolution = merge(resolution, find_earlier(grafts, kept, arrangement, resolution.elfs))
+    grafts = {path: graft for path, graft in grafts.items() if path in resolution.edges}
+    return resolution, grafts, {path: name for path, name in kept.items() if path in grafts}
+
+
+def _is_there(graft: Graft, facts: Facts) -> bool:
+    """Whether the wheel has a graft that is not edited, a polyfill, already."""
+    reading = facts.readings.get(graft.member)
+    return reading is not None and reading.sha256 == graft.sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,15 +236,6 @@ def _promises(result: WheelName, feature: Feature, architecture: Architecture) -
     since = feature_since(feature, architecture.name)
     # A wheel that keeps its linux tag promises nothing, and is repaired for all the same.
     return since is not None and (promises(result, since) or not musl_tags(result))
-
-
-class _Additions(NamedTuple):
-    """What files come to find besides their own needs, by loader path."""
-
-    polyfills: Mapping[PurePosixPath, tuple[str, ...]]
-    """File names of new needs."""
-    ways: Mapping[PurePosixPath, tuple[PurePosixPath, ...]]
-    """Where excluded libraries will be."""
 
 
 def _patches(

@@ -59,6 +59,8 @@ class Tools:
     """Whether every member of the input is inflated and compared with its CRC and with RECORD."""
     limits: Limits = field(default_factory=Limits)
     """How far the input may inflate."""
+    progress: Callable[[str], None] = lambda _name: None
+    """Called with each member when its turn comes: to be read, made, and read back."""
 
 
 def plan_wheel(wheel: Path, sysroot: Sysroot, options: Options, limits: Limits | None = None) -> Plan:
@@ -78,7 +80,7 @@ def repair_wheel(wheel: Path, folder: Path, sysroot: Sysroot, options: Options, 
     findings where the wheel cannot be repaired, another MuslRepairError where something else is wrong.
     """
     with Archive(wheel, tools.limits) as archive, ThreadPoolExecutor(tools.jobs) as pool:
-        run = partial(_in_order, pool, tools.jobs + 1)
+        run = partial(_in_order, pool, tools.jobs + 1, tools.progress)
         facts = read_facts(wheel.name, archive, run=run, verify=tools.verify_input)
         plan = make_plan(facts, sysroot, options)
         if is_failure(plan.findings, strict=options.strict):
@@ -135,11 +137,16 @@ def _verify(
 
 
 def _in_order(
-    pool: ThreadPoolExecutor, window: int, make: Callable[[str], _Made], names: Iterable[str]
+    pool: ThreadPoolExecutor,
+    window: int,
+    progress: Callable[[str], None],
+    make: Callable[[str], _Made],
+    names: Iterable[str],
 ) -> Iterator[_Made]:
     """Yield make(name) for all names in their order, made by the pool at most window names ahead."""
     waiting: deque[Future[_Made]] = deque()
     for name in names:
+        progress(name)
         waiting.append(pool.submit(make, name))
         if len(waiting) > window:
             yield waiting.popleft().result()

@@ -109,11 +109,16 @@ class Search:
     may_repair: bool = True
     """True: search paths are going to be made right, and unfit candidates are passed over. False: exactly as musl."""
     included: Callable[[PurePosixPath, Elf], tuple[str, ...]] | None = None
-    """Says what a file comes to need besides its own needs."""
+    """Says what dlopen asks for in a file: it comes to need that, if it does not already."""
 
     def needed(self, path: PurePosixPath, elf: Elf) -> tuple[str, ...]:
         """Return what a file is going to need, before anything is excluded."""
-        return elf.needed if self.included is None else (*self.included(path, elf), *elf.needed)
+        new = (name for name in self.asked(path, elf) if PurePosixPath(name).name not in elf.needed)
+        return (*new, *elf.needed)
+
+    def asked(self, path: PurePosixPath, elf: Elf) -> tuple[str, ...]:
+        """Return what dlopen asks for in a file, names and absolute paths."""
+        return () if self.included is None else self.included(path, elf)
 
 
 def resolve(
@@ -153,7 +158,21 @@ def resolve(
     excluded = sorted(
         (path, name) for path, elf in facts.items() for name in elf.needed if is_excluded(name, search.excluded)
     )
-    return Resolution(edges, _each_once(missing), facts, tuple(excluded))
+    return Resolution(edges, _each_once(missing), facts, tuple(excluded), _asked(edges, facts, search))
+
+
+def _asked(
+    edges: Mapping[PurePosixPath, Mapping[str, PurePosixPath]], elfs: Mapping[PurePosixPath, Elf], search: Search
+) -> dict[PurePosixPath, tuple[str, ...]]:
+    """Return library → the names that dlopen asks for it by."""
+    found: dict[PurePosixPath, set[str]] = {}
+    for path, elf in elfs.items():
+        for wanted in search.asked(path, elf):
+            name = PurePosixPath(wanted).name
+            at = edges[path].get(wanted) or edges[path].get(name)
+            if at is not None:
+                found.setdefault(at, set()).add(name)
+    return {path: tuple(sorted(names)) for path, names in found.items()}
 
 
 def _each_once(needs: Iterable[Need]) -> tuple[Need, ...]:

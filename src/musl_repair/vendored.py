@@ -89,8 +89,8 @@ def read_site_packages(root: Path) -> tuple[Holder, ...]:
     A file belongs to the project whose RECORD lists it. Others belong to the folder that they are in at the top, which
     counts where there are libraries in it.
     """
-    files = dict(_files(root))
     try:
+        files = dict(_files(root))
         owners = _owners(root, files)
         if not owners:
             raise WheelError(f"{root} holds no installed project: it has no .dist-info folder with a RECORD")
@@ -110,7 +110,7 @@ def read_site_packages(root: Path) -> tuple[Holder, ...]:
 
 def _files(root: Path) -> Iterator[tuple[str, int]]:
     """Yield the names and sizes of all regular files under a folder, sorted; no symbolic link is followed."""
-    for folder, folders, names in os.walk(root):
+    for folder, folders, names in os.walk(root, onerror=_raise):
         folders.sort()
         for name in sorted(names):
             path = os.path.join(folder, name)  # noqa: PTH118 - a Path for each of 100 000 files takes seconds
@@ -119,14 +119,21 @@ def _files(root: Path) -> Iterator[tuple[str, int]]:
                 yield os.path.relpath(path, root), found.st_size
 
 
+def _raise(error: OSError) -> None:
+    raise error
+
+
 def _owners(root: Path, files: Iterable[str]) -> dict[str, str]:
-    """Return member → project, as RECORD files say; a line that is not to be understood says nothing."""
+    """Return member → project, as RECORD files say. Raises WheelError for one that cannot be understood."""
     owners: dict[str, str] = {}
     for record in files:
         if record.endswith(_RECORD) and record.count("/") == 1:
             text = (root / record).read_text("utf-8", "surrogateescape")
             rows = csv.reader(io.StringIO(text.replace("\0", "")))
-            owners |= {row[0]: record.removesuffix(_RECORD) for row in rows if row}
+            try:
+                owners |= {row[0]: record.removesuffix(_RECORD) for row in rows if row}
+            except csv.Error as error:
+                raise WheelError(f"{root / record} has a line that is not path,hash,size: {error}") from error
     return owners
 
 
