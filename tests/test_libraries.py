@@ -379,6 +379,15 @@ def test_what_an_earlier_repair_vendored_is_used_by_what_came_later() -> None:
     assert [patch.member for patch in plan.patches] == ["demo/_two.so"]
 
 
+def test_a_polyfill_of_an_earlier_repair_is_used_by_what_came_later() -> None:
+    options = Options(polyfill=True, platform="musllinux_1_1")
+    facts = wheel_facts({EXT: elf(imports=["reallocarray"])})
+    once = repaired(facts, make_plan(facts, SYSTEM, options))
+    plan = plan_of({**once.elfs, "demo/_two.so": elf(imports=["reallocarray"])}, options)
+    assert plan.grafts == ()
+    assert [(patch.member, len(patch.added)) for patch in plan.patches] == [("demo/_two.so", 1)]
+
+
 COPIES: Final = {
     EXT: elf("libx.so.1", rpath="$ORIGIN/lib", exports=["PyInit__ext"]),
     "demo/_two.so": elf("libx.so", rpath="$ORIGIN/lib", exports=["PyInit__two"]),

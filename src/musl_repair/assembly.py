@@ -155,7 +155,7 @@ class Assembly:
             return self._edited(name)
         if name in self._launchers:
             return self._finish(self._launcher(name))
-        if name == self._metadata and self._plan.wheel != self._plan.result:
+        if name == self._metadata and self._plan.retags:
             text = retagged_metadata(self._facts.wheel.metadata, self._plan.result)
             return self._finish(_Content(name, text.encode(), self._mode(name), self._member_date(name)))
         member = self._archive.members[name]

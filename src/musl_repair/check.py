@@ -23,6 +23,7 @@ from musl_repair.wheelchecks import (
     judge_excluded,
     judge_expansion,
     judge_missing,
+    judge_places,
     judge_platforms,
     judge_purelib,
     judge_record,
@@ -79,6 +80,7 @@ def judge_input(facts: Facts, elfs: Mapping[str, Elf], architecture: Architectur
         *platforms,
         *judge_purelib(facts, elfs),
         *judge_copies(facts),
+        *judge_places(facts, elfs),
     )
 
 

@@ -259,7 +259,8 @@ class _Repairing:
         from musl_repair.summary import finding_commands, plan_markdown
 
         plan, output = repaired
-        self._results.append(report.plan_json(plan, output))
+        if self._arguments["as_json"]:
+            self._results.append(report.plan_json(plan, output))
         self._publish(plan_markdown(plan), finding_commands(str(plan.wheel), plan.findings))
         if self._arguments["verbose"]:
             say(report.trace_lines(plan))

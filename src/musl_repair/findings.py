@@ -204,7 +204,7 @@ RULES: Final = _rules(
     ),
     (
         "member-collision", _E,
-        "A file that has to be added to the wheel is there already.",
+        "Two members of the wheel come to be the same file, in the archive or when they are installed.",
         "rename the file in the wheel, or choose another folder with --lib-sdir",
     ),
     (

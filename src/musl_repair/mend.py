@@ -27,7 +27,7 @@ def mend_notes(source: bytes, edited: bytes) -> bytes:
     old, new = read_image(source), read_image(edited)
     data = bytearray(edited)
     sections = Sections(new, data)
-    before, indices = _notes(Sections(old, bytearray(source))), _notes_by_index(sections)
+    before, indices = _notes(Sections(old, bytearray())), _notes_by_index(sections)
     for name, section in before.items():
         index = indices.get(name)
         if index is not None and sections.all[index].vaddr % max(section.align, 1) == 0:
@@ -45,7 +45,7 @@ def mend_symbols(source: bytes, edited: bytes) -> bytes:
     Raises ElfError for broken files.
     """
     old, new, data = read_image(source), read_image(edited), bytearray(edited)
-    before, after = Sections(old, bytearray(source)), Sections(new, data)
+    before, after = Sections(old, bytearray()), Sections(new, data)
     names = [before.name(index) for index in range(len(before.all))]
     numbers = {after.name(index): index for index in reversed(range(len(after.all)))}
     try:

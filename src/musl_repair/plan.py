@@ -60,6 +60,8 @@ class Plan:
     findings: tuple[Finding, ...]
     completes_record: bool
     """Whether files that RECORD does not list get their rows."""
+    retags: bool = False
+    """Whether the WHEEL file has other tags than the result's name."""
     documents: Documents = field(default_factory=Documents)
     """What is written about the grafts; nothing where there are none."""
     dropped: tuple[str, ...] = ()
@@ -71,7 +73,7 @@ class Plan:
     def changes(self) -> bool:
         """Whether the new wheel differs from the old one in anything."""
         edited = bool(self.patches or self.grafts or self.moves or self.dropped)
-        return edited or self.wheel != self.result or self.completes_record
+        return edited or self.wheel != self.result or self.retags or self.completes_record
 
 
 def make_plan(facts: Facts, target: Target, options: Options) -> Plan:
@@ -131,7 +133,8 @@ def _decide(
     )
     patches = _patches(arrangement, resolution, grafts, _Additions(added, ways), result, lowers=lowers)
     members = {**arrangement.members, **{path: graft.member for path, graft in grafts.items()}}
-    new = (graft for graft in polyfills.values() if not _is_there(graft, facts))
+    # The name of a polyfill has a hash of its content: one of an earlier repair is the same.
+    new = (graft for graft in polyfills.values() if graft.member not in facts.elfs)
     all_grafts = tuple(sorted((*grafts.values(), *new), key=lambda graft: graft.member))
     return Plan(
         wheel=facts.wheel.name,
@@ -145,6 +148,7 @@ def _decide(
         reasons=reasons,
         findings=tuple(sorted(item for item in {*findings, *problems} if item.code not in options.accepted)),
         completes_record=bool(facts.unlisted),
+        retags=set(facts.wheel.field("Tag")) != set(result.tags()),
         documents=choose_documents(facts, all_grafts, target, options),
         dropped=arrangement.dropped,
         wishes=all_wishes(resolution.elfs, members),
@@ -184,12 +188,6 @@ def _choose(
     resolution = merge(resolution, find_earlier(grafts, kept, arrangement, resolution.elfs))
     grafts = {path: graft for path, graft in grafts.items() if path in resolution.edges}
     return resolution, grafts, {path: name for path, name in kept.items() if path in grafts}
-
-
-def _is_there(graft: Graft, facts: Facts) -> bool:
-    """Whether the wheel has a graft that is not edited, a polyfill, already."""
-    reading = facts.readings.get(graft.member)
-    return reading is not None and reading.sha256 == graft.sha256
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,7 @@ class Sections:
     """
 
     def __init__(self, image: Image, data: bytearray) -> None:
-        """Read the headers from the image: `all` stays what it was before any change."""
+        """Read headers and names from the image: they stay what they were before any change."""
         header, self._format = image.header, image.layout.shdr
         end = header.shoff + header.shnum * self._format.size
         sound = header.shoff and header.shentsize == self._format.size and end <= len(image.data)
@@ -77,13 +77,14 @@ class Sections:
         self.all: Final = tuple(Section(*fields) for fields in self._format.iter_unpack(table))
         self._data, self._start = data, header.shoff
         names = self.all[header.shstrndx] if header.shstrndx < len(self.all) else None
-        self._names = range(names.offset, names.offset + names.size) if names else range(0)
+        self._first_name = names.offset if names else 0
+        self._names = bytes(image.data[names.offset : names.offset + names.size]) if names else b""
 
     def name(self, index: int) -> bytes:
         """Return the name of a section; empty where the file has none for it."""
-        offset = self._names.start + self.all[index].name
-        end = self._data.find(b"\0", offset, self._names.stop)
-        return bytes(self._data[offset:end]) if end >= 0 else b""
+        offset = self.all[index].name
+        end = self._names.find(b"\0", offset)
+        return self._names[offset:end] if end >= 0 else b""
 
     def find(self, name: bytes) -> int | None:
         """Return the index of the first section of that name."""
@@ -92,7 +93,7 @@ class Sections:
     def rename(self, index: int, name: bytes) -> None:
         """Write a name that is no longer over the old one, unless other sections have parts of it for their names."""
         old, first = self.name(index), self.all[index].name
-        start = self._names.start + first
+        start = self._first_name + first
         sharing = sum(first <= section.name < first + len(old) for section in self.all)
         if len(name) <= len(old) and sharing == 1 and self._data[start - 1] == 0:
             self._data[start : start + len(old)] = name.ljust(len(old), b"\0")

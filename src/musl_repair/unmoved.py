@@ -41,6 +41,7 @@ _TABLE_TYPES: Final = (
     (image_.DT_GNU_HASH, _SHT_GNU_HASH),
     (image_.DT_HASH, _SHT_HASH),
 )
+_PIECE: Final = 1 << 16
 _LOWEST: Final = 0x10000
 """vm.mmap_min_addr of usual kernels: a program that begins below cannot be mapped."""
 _PT_GNU_PROPERTY: Final = 0x6474E553
@@ -218,9 +219,11 @@ def _ranges_between(image: Image, tables: list[tuple[int, int]]) -> Iterator[tup
 
 def _same(old: Image, new: Image, vaddr: int, size: int) -> bool:
     try:
-        return old.at(vaddr, size) == new.at(vaddr, size)
+        one, other = old.at(vaddr, size), new.at(vaddr, size)
     except ElfError:
         return False
+    # As bytes, in pieces: views compare number by number, which takes thirty times as long.
+    return all(one[at : at + _PIECE].tobytes() == other[at : at + _PIECE].tobytes() for at in range(0, size, _PIECE))
 
 
 # The section headers
@@ -256,9 +259,9 @@ def _missing_tables(image: Image, sections: tuple[Section, ...]) -> Iterator[str
         yield "no section is at the address of PT_DYNAMIC"
 
 
-def section_differences(source: bytes, edited: bytes, old: Image, new: Image, *, lowered: bool) -> Iterator[str]:
+def section_differences(old: Image, new: Image, *, lowered: bool) -> Iterator[str]:
     """Yield what the section headers of an edited file say otherwise: readelf, strip and the next editor go by them."""
-    before, after = Sections(old, bytearray(source)), Sections(new, bytearray(edited))
+    before, after = Sections(old, bytearray()), Sections(new, bytearray())
     if not before.all:
         return
     if len(after.all) < len(before.all):
@@ -298,7 +301,7 @@ def _unloaded(image: Image, sections: Sections) -> Iterator[tuple[bytes, bytes]]
             yield sections.name(index), bytes(image.data[section.offset : section.offset + section.size])
 
 
-def section_names(image: Image, data: bytes) -> tuple[bytes, ...]:
+def section_names(image: Image) -> tuple[bytes, ...]:
     """Return the names of all sections in their order."""
-    sections = Sections(image, bytearray(data))
+    sections = Sections(image, bytearray())
     return tuple(sections.name(index) for index in range(len(sections.all)))

@@ -70,6 +70,16 @@ def judge_purelib(facts: Facts, elfs: Mapping[str, Elf]) -> Iterator[Finding]:
             yield finding("elf-in-purelib", name, "pure Python is the same on every machine, this file is not")
 
 
+def judge_places(facts: Facts, elfs: Mapping[str, Elf]) -> Iterator[Finding]:
+    """Yield ELF files that another member is installed over (the root and .data/platlib go to one folder)."""
+    members: dict[PurePosixPath, list[str]] = {}
+    for name in facts.members:
+        members.setdefault(facts.path(name), []).append(name)
+    for path, names in members.items():
+        if len(names) > 1 and any(name in elfs for name in names):
+            yield finding("member-collision", names[0], f"{', '.join(names[1:])} is installed as {path} too")
+
+
 def judge_copies(facts: Facts) -> Iterator[Finding]:
     """Yield libraries that are in the wheel several times: of equal content, or of one build (equal build-id)."""
     groups: dict[str, list[str]] = {}
