@@ -84,16 +84,18 @@ def machines(architecture: str) -> tuple[Machine, ...]:
 
 
 def _machine(architecture: str, libc: Path) -> Machine | None:
-    command = [str(libc)]
+    """Return the machine of a libc, by the first emulator that can run it."""
+    commands = [[str(libc)]]
     if architecture != "x86_64" or os.uname().machine != "x86_64":
         name = f"qemu-{QEMU.get(architecture, 'x86_64')}"
-        emulator = shutil.which(f"{name}-static") or shutil.which(name)
-        if emulator is None:
-            return None
-        command.insert(0, emulator)
-    said = subprocess.run(command, capture_output=True, text=True, check=False, errors="replace").stderr
-    version = re.search(r"^Version (\d+)\.(\d+)\.(\d+)", said, re.MULTILINE)
-    return Machine(architecture, tuple(map(int, version.groups())), tuple(command)) if version else None
+        emulators = filter(None, map(shutil.which, (f"{name}-static", name)))
+        commands = [[emulator, str(libc)] for emulator in emulators]
+    for command in commands:
+        said = subprocess.run(command, capture_output=True, text=True, check=False, errors="replace").stderr
+        version = re.search(r"^Version (\d+)\.(\d+)\.(\d+)", said, re.MULTILINE)
+        if version is not None:
+            return Machine(architecture, tuple(map(int, version.groups())), tuple(command))
+    return None
 
 
 @cache

@@ -140,10 +140,10 @@ def wheel_files(draw: st.DrawFn) -> Mapping[str, bytes]:
     for number, content in enumerate(draw(st.lists(st.binary(max_size=2000), max_size=4))):
         folder = draw(st.sampled_from((package, f"{package}/data", "demo-1.0.data/data/share")))
         files[f"{folder}/file-{number}.dat"] = content
-    folder = TESTDATA / "x86_64"
+    libraries = TESTDATA / "x86_64"
     for name in draw(st.lists(st.sampled_from(("_ext.so", "_abs.so", "libonlyrelr.so.1")), min_size=1, unique=True)):
         place = draw(st.sampled_from((package, f"{package}/deep/down", "demo-1.0.data/platlib/pkg2", "")))
-        files[f"{place}/{name}".lstrip("/")] = (folder / name).read_bytes()
+        files[f"{place}/{name}".lstrip("/")] = (libraries / name).read_bytes()
     if draw(st.booleans()):
-        files["demo-1.0.data/scripts/tool"] = (folder / "tool").read_bytes()
+        files["demo-1.0.data/scripts/tool"] = (libraries / "tool").read_bytes()
     return files

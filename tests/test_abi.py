@@ -472,9 +472,7 @@ def test_a_libc_must_be_what_it_is_said_to_be(tool: ModuleType) -> None:
         tool.check_libc(libc, release("1.2.5"), "mips")
 
 
-def test_what_is_no_elf_file_is_refused(
-    tool: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_is_no_elf_file_is_refused(tool: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "libc.so"
     path.write_bytes(b"a linker script")
     assert tool.main(["1.99.0", str(path), "--arch", "x86_64"]) == 1

@@ -81,7 +81,8 @@ def edited(architecture: str, source: bytes, *, by_patchelf: bool) -> bytes:
 def answers(machine: Machine, probe: Path, folder: Path, *, renamed: bool = False) -> str:
     """Return what the functions of all libraries in a folder answer."""
     names = RENAMES if renamed else {}
-    return machine.answers(probe, *((folder / names.get(name, name), *call) for name, *call, _ in CALLS))
+    calls = ((folder / names.get(name, name), function, argument) for name, function, argument, _ in CALLS)
+    return machine.answers(probe, *calls)
 
 
 EXPECTED: Final = "".join(f"{answer}\n" for *_, answer in CALLS)

@@ -532,11 +532,17 @@ def absolute_link(path: Path) -> None:
     path.symlink_to(TESTDATA / "x86_64" / "libmid.so.2")
 
 
+def loop_of_two(path: Path) -> None:
+    """Make two links to each other."""
+    path.symlink_to("other")
+    (path.parent / "other").symlink_to(path.name)
+
+
 PLACES: Final[Mapping[str, Callable[[Path], object]]] = {
     "link that climbs out": climbing_link,
     "absolute link that leads out": absolute_link,
     "link to itself": lambda path: path.symlink_to(path.name),
-    "loop of two": lambda path: (path.symlink_to("other"), (path.parent / "other").symlink_to(path.name)),
+    "loop of two": loop_of_two,
     "dangling link": lambda path: path.symlink_to("nothing"),
     "FIFO": fifo,
     "socket": unix_socket,

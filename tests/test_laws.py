@@ -51,7 +51,8 @@ def repaired(wheel: Path, folder: Path, *, jobs: int = 2) -> Path:
 
 def stored(wheel: Path) -> dict[str, tuple[object, ...]]:
     """Return name → all that is in the archive of a member, the compressed bytes as they are."""
-    data, found = wheel.read_bytes(), {}
+    data = wheel.read_bytes()
+    found: dict[str, tuple[object, ...]] = {}
     with zipfile.ZipFile(wheel) as archive:
         for info in archive.infolist():
             sizes = struct.unpack_from("<HH", data, info.header_offset + 26)

@@ -147,6 +147,6 @@ def test_no_module_of_the_current_folder_is_imported(tmp_path: Path) -> None:
     program = Path(sys.executable).with_name("musl-repair")
     if not program.exists():
         pytest.skip("musl-repair is not installed as a program")
-    command = [program, DEMO_WHEEL, "--sysroot", SYSROOT, "-w", tmp_path / "out"]
+    command: list[str | Path] = [program, DEMO_WHEEL, "--sysroot", SYSROOT, "-w", tmp_path / "out"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment())
     assert done.returncode == 0, done.stderr

@@ -26,8 +26,9 @@ def option(*names: str, also: tuple[str, ...] = (), **settings: Any) -> Callable
 
 def file_argument(name: str, metavar: str, *, several: bool = True) -> Callable[[Any], Any]:
     """Return an argument that takes one or several files; one that is not there is that file's own error."""
+    file = click.Path(path_type=Path, readable=False)
     declared: Callable[[Any], Any] = click.argument(
-        name, metavar=metavar, nargs=-1 if several else 1, required=True, type=click.Path(path_type=Path, readable=False)
+        name, metavar=metavar, nargs=-1 if several else 1, required=True, type=file
     )
     return declared
 

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     "-w",
     "--wheel-dir",
     default="wheelhouse",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=click.Path(path_type=Path, file_okay=False, readable=False),
     metavar="DIR",
     show_default=True,
     help="Where the new wheels go.",

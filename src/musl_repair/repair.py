@@ -86,7 +86,7 @@ def repair_wheel(wheel: Path, folder: Path, sysroot: Sysroot, options: Options, 
         if is_failure(plan.findings, strict=options.strict):
             raise RefusedError(str(plan.wheel), plan.findings, strict=options.strict)
         output = folder / str(plan.result)
-        if output.exists() and output.samefile(wheel):
+        if _is_same(output, wheel):
             if not plan.changes:
                 return Repaired(plan, output)
             raise OutputError(f"{output} is the wheel that is repaired; choose another folder with --wheel-dir")
@@ -100,6 +100,14 @@ def repair_wheel(wheel: Path, folder: Path, sysroot: Sysroot, options: Options, 
             lambda written: _verify(written, plan, facts, assembly.edited, _leniency(options), run),
         )
     return Repaired(plan, output)
+
+
+def _is_same(output: Path, wheel: Path) -> bool:
+    """Whether the new wheel would take the place of the one that is repaired."""
+    try:
+        return output.samefile(wheel)
+    except OSError:  # there is none yet, or nobody may look
+        return False
 
 
 def _editors(plan: Plan, tools: Tools) -> Editors:
