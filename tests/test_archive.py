@@ -16,6 +16,7 @@ import pytest
 from builders import ARCHITECTURES, TESTDATA, TODAY, Entry, raw_zip, zip_bytes
 from musl_repair import codec
 from musl_repair.archive import Archive, Member
+from musl_repair.central import Limits
 from musl_repair.errors import ArchiveError, MuslRepairError, OutputError
 from musl_repair.overlay import Fresh, make_fresh, replace_file, write_archive
 
@@ -133,6 +134,50 @@ def test_names_without_the_utf8_flag_are_read_as_zipfile_reads_them(tmp_path: Pa
 def test_an_archive_with_other_data_is_refused(before: bytes, after: bytes, message: str, tmp_path: Path) -> None:
     with pytest.raises(ArchiveError, match=message):
         opened(tmp_path, before + zip_bytes(FILES) + after)
+
+
+def end_changed(at: int, *values: int) -> bytes:
+    """Return an archive whose end record has other words from that place on."""
+    data = bytearray(zip_bytes(FILES))
+    struct.pack_into(f"<{len(values)}H" if at < 12 else f"<{len(values)}I", data, len(data) - 22 + at, *values)
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (end_changed(8, 3, 3), "counts 3 members, its directory 4"),
+        (end_changed(12, 0x7FFFFFFF), "its directory has 2147483647 bytes, more than"),
+        (end_changed(12, 0xFFFFFFFF), "its zip64 end record is not before its end record"),
+        (end_changed(8, 0xFFFF, 0xFFFF), "its zip64 end record is not before its end record"),
+        (b"PK\5\6" + bytes(12) + b"\xff\xff\xff\xff" + bytes(2), "not a usable zip archive"),
+        (raw_zip(Entry("a/b"), Entry("a", b"file")), "member 'a/b' lies in 'a', which is a file"),
+        (raw_zip(Entry("a"), Entry("A/", b"", mode=0o040755)), "lies in 'a', which is a file"),
+    ],
+)
+def test_an_archive_that_contradicts_itself_is_refused(data: bytes, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ArchiveError, match=message):
+        opened(tmp_path, data)
+
+
+def test_an_archive_inflates_to_its_limits_and_not_further(tmp_path: Path) -> None:
+    path = tmp_path / "some.zip"
+    path.write_bytes(raw_zip(Entry("small", b"x"), Entry("large", bytes(100_000))))
+    for limits in (Limits(), Limits(100_001, ratio=1000), Limits(1_600_016, ratio=1)):
+        with Archive(path, limits) as archive:
+            assert len(archive.members) == 2
+    with pytest.raises(ArchiveError, match=r"inflate to 100001 bytes, more than 100000, most of it 'large'"):
+        Archive(path, Limits(100_000))
+    with pytest.raises(ArchiveError, match=r"inflate to 100001 bytes, \d+ times its own size, most of it 'large'"):
+        Archive(path, Limits(1_600_000, ratio=10))
+
+
+@pytest.mark.parametrize(("at", "what"), [(14, "CRC"), (18, "stored size"), (22, "size")])
+def test_a_member_with_other_sums_in_its_local_header_is_not_read(at: int, what: str, tmp_path: Path) -> None:
+    data = bytearray(raw_zip(Entry("bad")))
+    data[at] ^= 1
+    with opened(tmp_path, bytes(data)) as archive, pytest.raises(ArchiveError, match="member bad has another CRC or"):
+        archive.read("bad")
 
 
 def test_a_comment_is_no_other_data(tmp_path: Path) -> None:

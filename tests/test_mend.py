@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from builders import ARCHITECTURES, TESTDATA
+from harm import HARMS, Victim
 from musl_repair.elf import read_elf
 from musl_repair.elfimage import PT_NOTE, SHT_NOTE, read_image
 from musl_repair.errors import ElfError
-from musl_repair.mend import mend_notes
+from musl_repair.mend import mend_notes, mend_symbols
 from musl_repair.segment import Sections
 
 
@@ -70,3 +71,49 @@ def test_file_that_is_no_longer_elf_is_an_error() -> None:
     source = (TESTDATA / "x86_64" / "libmid.so.2").read_bytes()
     with pytest.raises(ElfError):
         mend_notes(source, b"")
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_symbols_get_the_numbers_that_their_sections_have_now(architecture: str) -> None:
+    source = (TESTDATA / architecture / "libleaf.so.1").read_bytes()
+    victim = Victim(source)
+    HARMS["symbol: in another section"](victim)
+    assert bytes(victim.data) != source
+    assert mend_symbols(source, bytes(victim.data)) == source
+    assert mend_symbols(source, source) == source
+
+
+def test_symbols_follow_sections_that_were_sorted() -> None:
+    source = (TESTDATA / "x86_64" / "libleaf.so.1").read_bytes()
+    victim = Victim(source)
+    (text, one), (data, other) = victim.section(b".text"), victim.section(b".data")
+    victim.sections.replace(text, other)
+    victim.sections.replace(data, one)
+    mended = mend_symbols(source, bytes(victim.data))
+    sections = Sections(read_image(mended), bytearray(mended))
+    after = Victim(mended)
+    (number,) = after.image.layout.half.unpack_from(mended, after.offset(6, after.symbol(b"leaf_sum") * 24 + 6))
+    assert (number, sections.name(number)) == (data, b".text")
+
+
+def test_symbols_of_a_broken_file_are_an_error() -> None:
+    source = (TESTDATA / "x86_64" / "libleaf.so.1").read_bytes()
+    victim = Victim(source)
+    table = victim.section(b".gnu.hash")[1]
+    victim.data[table.offset + 16 : table.offset + table.size] = b"\x7e" * (table.size - 16)  # far away, without end
+    with pytest.raises(ElfError):
+        mend_symbols(source, bytes(victim.data))
+    victim = Victim(source)
+    victim.set_value(6, max(segment.vaddr for segment in victim.image.segments) + 0x900)
+    with pytest.raises(ElfError):
+        mend_symbols(source, bytes(victim.data))
+
+
+def test_notes_that_moved_to_no_address_are_an_error() -> None:
+    source = (TESTDATA / "i686" / "libmid.so.2").read_bytes()
+    edited = moved(source, segments=False)
+    index, sections = note_section(edited)
+    data = bytearray(edited)
+    Sections(read_image(edited), data).replace(index, sections.all[index]._replace(vaddr=4, align=4))
+    with pytest.raises(ElfError, match="at no address"):
+        mend_notes(source, bytes(data))

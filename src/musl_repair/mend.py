@@ -98,4 +98,7 @@ def _holds(segment: Segment, section: Section) -> bool:
 
 def _write_segment(image: Image, data: bytearray, index: int, segment: Segment) -> None:
     start = image.header.phoff + index * image.layout.phdr.size
-    data[start : start + image.layout.phdr.size] = image.layout.pack_segment(segment)
+    try:
+        data[start : start + image.layout.phdr.size] = image.layout.pack_segment(segment)
+    except struct.error as error:
+        raise ElfError(f"the notes are at no address ({error})") from error

@@ -88,7 +88,9 @@ def _read_again(found: Elf, content: bytes, member: str, editor: str) -> None:
     read: dict[str, list[str]] = {name: [] for name in _STRINGS.values()}
     try:
         elf = ELFFile(io.BytesIO(content))
-        dynamic: Any = elf.get_section_by_name(".dynamic") or next(elf.iter_segments("PT_DYNAMIC"))
+        # By type, not by name: pyelftools would read the names of all sections first.
+        section: Any = next(elf.iter_sections("SHT_DYNAMIC"), None)
+        dynamic: Any = section or next(elf.iter_segments("PT_DYNAMIC"))
         for tag in dynamic.iter_tags():
             attribute = _STRINGS.get(tag.entry.d_tag)
             if attribute is not None:

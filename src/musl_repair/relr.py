@@ -91,7 +91,10 @@ def lower_relr(data: bytes) -> bytes:
     _write_sections(image, grown.data, table)
     _clear(image, grown.data, ((part.vaddr, part.size) for part in parts))
     _clear(image, grown.data, [_relr(image)])
-    return bytes(grown.data)
+    lowered = bytes(grown.data)
+    if has_relr(read_image(lowered)):
+        raise ElfError("the DT_RELR table lies where other tables do")
+    return lowered
 
 
 def relr_addresses(image: Image) -> array[int]:
