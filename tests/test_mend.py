@@ -7,7 +7,7 @@ import pytest
 from builders import ARCHITECTURES, TESTDATA
 from harm import HARMS, Victim
 from musl_repair.elf import read_elf
-from musl_repair.elfimage import PT_NOTE, SHT_NOTE, read_image
+from musl_repair.elfimage import DT_SYMTAB, PT_LOAD, PT_NOTE, SHT_NOTE, read_image
 from musl_repair.errors import ElfError
 from musl_repair.mend import mend_notes, mend_symbols
 from musl_repair.segment import Sections
@@ -96,15 +96,26 @@ def test_symbols_follow_sections_that_were_sorted() -> None:
     assert (number, sections.name(number)) == (data, b".text")
 
 
-def test_symbols_of_a_broken_file_are_an_error() -> None:
+def broken(victim: Victim, how: str) -> None:
+    """Break what leads to the symbols."""
+    last = max(victim.image.segments, key=lambda segment: segment.vaddr if segment.type == PT_LOAD else 0)
+    if how == "no address":
+        victim.set_value(DT_SYMTAB, 1 << 40)
+    elif how == "behind the end":
+        victim.set_value(DT_SYMTAB, last.vaddr + last.filesz - 8)
+        del victim.data[last.offset + last.filesz :]
+        victim.set_header(shoff=0, shnum=0, shstrndx=0)
+    else:
+        table = victim.section(b".gnu.hash")[1]
+        buckets = table.offset + 16 + 8 * int.from_bytes(victim.data[table.offset + 8 : table.offset + 12], "little")
+        victim.data[buckets : table.offset + table.size] = b"\x7e" * (table.offset + table.size - buckets)
+
+
+@pytest.mark.parametrize("how", ["no address", "behind the end", "hash chain without end"])
+def test_symbols_of_a_broken_file_are_an_error(how: str) -> None:
     source = (TESTDATA / "x86_64" / "libleaf.so.1").read_bytes()
     victim = Victim(source)
-    table = victim.section(b".gnu.hash")[1]
-    victim.data[table.offset + 16 : table.offset + table.size] = b"\x7e" * (table.size - 16)  # far away, without end
-    with pytest.raises(ElfError):
-        mend_symbols(source, bytes(victim.data))
-    victim = Victim(source)
-    victim.set_value(6, max(segment.vaddr for segment in victim.image.segments) + 0x900)
+    broken(victim, how)
     with pytest.raises(ElfError):
         mend_symbols(source, bytes(victim.data))
 
@@ -113,7 +124,9 @@ def test_notes_that_moved_to_no_address_are_an_error() -> None:
     source = (TESTDATA / "i686" / "libmid.so.2").read_bytes()
     edited = moved(source, segments=False)
     index, sections = note_section(edited)
-    data = bytearray(edited)
+    victim = Victim(edited)
+    victim.set_segment(victim.index(PT_NOTE), vaddr=0)
+    data = victim.data
     Sections(read_image(edited), data).replace(index, sections.all[index]._replace(vaddr=4, align=4))
     with pytest.raises(ElfError, match="at no address"):
         mend_notes(source, bytes(data))

@@ -98,8 +98,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as corpus:
         seeds(name, Path(corpus))
         try:
-            # The first folder takes what is found; seeds are only read.
-            atheris.Setup([*sys.argv, *(() if any(map(os.path.isdir, sys.argv[1:])) else (corpus,))], TARGETS[name])
+            # Of several folders the first takes what is found; a file is one input, tried alone.
+            given = any(not argument.startswith("-") for argument in sys.argv[1:])
+            atheris.Setup([*sys.argv, *(() if given else (corpus,))], TARGETS[name])
             atheris.Fuzz()
         finally:
             _FILE.unlink(missing_ok=True)
