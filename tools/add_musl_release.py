@@ -109,9 +109,7 @@ def table_of(log: Log) -> Table:
     """Unfold a log."""
     text = json.dumps(log)
     histories = (parse_history(text, arch) for arch in log["known"])
-    return {
-        known.arch: {release: known.exports(release) for release in known.releases} for known in histories
-    }
+    return {known.arch: {release: known.exports(release) for release in known.releases} for known in histories}
 
 
 def add(log: Log, release: Release, arch: str, exports: Collection[str], *, accept: bool = False) -> Log:
@@ -125,9 +123,7 @@ def add(log: Log, release: Release, arch: str, exports: Collection[str], *, acce
         raise RefusedError(f"the data do not know {arch!r}; known are {', '.join(sorted(table))}")
     seen, newest = frozenset(exports), max(table[arch])
     if release in table[arch]:
-        _refuse_difference(
-            f"musl {release} on {arch} is known already, with other exports", table[arch][release], seen
-        )
+        _refuse_difference(f"musl {release} on {arch} is known already, with other exports", table[arch][release], seen)
         return log
     if release < newest:
         raise RefusedError(f"musl {release} is older than {newest}, the newest known on {arch}: only append")
@@ -164,9 +160,7 @@ def fold(table: Table, log: Log) -> Log:
     releases were added.
     """
     releases = sorted(set().union(*table.values()))
-    there = {
-        release: [known[release] for known in table.values() if release in known] for release in releases
-    }
+    there = {release: [known[release] for known in table.values() if release in known] for release in releases}
     anywhere = {release: frozenset().union(*exports) for release, exports in there.items()}
     disputed = frozenset().union(*(anywhere[one] - frozenset.intersection(*there[one]) for one in releases))
     common = frozenset().union(*anywhere.values()) - disputed
@@ -208,9 +202,7 @@ def refuse_backports(arrived: frozenset[str], distributions: Log) -> None:
     doubtful = arrived.intersection(name for entry in entries for name in entry.get("extra_symbols", ()))
     if doubtful:
         advice = "--ignore them, or --accept that upstream has them now"
-        raise RefusedError(
-            f"new, but known as what a distribution adds by itself: {_some(doubtful)}; {advice}"
-        )
+        raise RefusedError(f"new, but known as what a distribution adds by itself: {_some(doubtful)}; {advice}")
 
 
 def ignoring(
@@ -225,9 +217,7 @@ def dumps(value: Any, indent: str = "") -> str:
     """Write JSON, a release a line: objects that hold objects or lists are spread, all else is compact."""
     if not isinstance(value, dict) or not any(isinstance(inner, (dict, list)) for inner in value.values()):
         return json.dumps(value, separators=(",", ":"))
-    inside = ",\n".join(
-        f"{indent} {json.dumps(key)}: {dumps(inner, indent + ' ')}" for key, inner in value.items()
-    )
+    inside = ",\n".join(f"{indent} {json.dumps(key)}: {dumps(inner, indent + ' ')}" for key, inner in value.items())
     return f"{{\n{inside}\n{indent}}}"
 
 
@@ -266,9 +256,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--ignore", metavar="NAME", action="append", default=[], help="a name that a distribution patched"
     )
-    parser.add_argument(
-        "--accept", action="store_true", help="names are gone, or new, because upstream made it so"
-    )
+    parser.add_argument("--accept", action="store_true", help="names are gone, or new, because upstream made it so")
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the data (default: the package's)")
     try:
         sys.stdout.write(run(parser.parse_args(argv)) + "\n")
