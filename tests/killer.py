@@ -63,7 +63,10 @@ def in_child(arguments: list[str], counter: Counter, limit: int | None) -> tuple
 def quiet_main(arguments: list[str], counter: Counter) -> int:
     """Run the program without output; return its exit code."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        threading.setprofile(counter)
+        # Ctrl-C reaches the main thread only; and CPython 3.11 can loop forever in a thread that has a profile function
+        # while a signal is waiting for the main thread.
+        if counter.number != signal.SIGINT:
+            threading.setprofile(counter)
         sys.setprofile(counter)
         try:
             main(arguments)
@@ -94,15 +97,15 @@ def prepare(folder: Path, old: dict[str, str]) -> None:
 def work(request: dict[str, Any]) -> dict[str, Any]:
     """Do what the request asks."""
     folder, arguments, steps = Path(request["folder"]), request["arguments"], request["steps"]
+    number = {"kill": signal.SIGKILL, "interrupt": signal.SIGINT, "full": 0}[request["how"]]
     prepare(folder, {})
-    code, calls = in_child(arguments, Counter(0, 0), None)
+    code, calls = in_child(arguments, Counter(0, number), None)
     whole = state(folder)
     size = max((path.stat().st_size for path in folder.glob("*.whl")), default=0)
     runs = []
     for step in range(steps):
         old = request["old"] if step % 2 else {}
         prepare(folder, old)
-        number = {"kill": signal.SIGKILL, "interrupt": signal.SIGINT, "full": 0}[request["how"]]
         place = 0 if request["how"] == "full" else 1 + step * calls // steps
         limit = step * size // steps if request["how"] == "full" else None
         stopped, _ = in_child(arguments, Counter(place, number), limit)
