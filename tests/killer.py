@@ -63,8 +63,8 @@ def in_child(arguments: list[str], counter: Counter, limit: int | None) -> tuple
 def quiet_main(arguments: list[str], counter: Counter) -> int:
     """Run the program without output; return its exit code."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        # Ctrl-C reaches the main thread only; and CPython 3.11 can loop forever in a thread that has a profile function
-        # while a signal is waiting for the main thread.
+        # Ctrl-C reaches the main thread only. And once a run was seen to spin on CPython 3.11 in a worker thread with a
+        # profile function, while the signal was waiting for the main thread; that the function is why, is a guess.
         if counter.number != signal.SIGINT:
             threading.setprofile(counter)
         sys.setprofile(counter)
