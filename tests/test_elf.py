@@ -14,7 +14,7 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.relocation import RelocationSection
 
 from builders import ARCHITECTURES, SYSROOTS, TESTDATA, ElfFile, Symbol
-from musl_repair.elf import Elf, Import, VersionNeed, read_elf
+from musl_repair.elf import Elf, VersionNeed, read_elf
 from musl_repair.elfimage import is_elf
 from musl_repair.errors import ElfError
 from musl_repair.relocations import (
@@ -27,6 +27,7 @@ from musl_repair.relocations import (
     EM_X86_64,
     RELOCATIONS,
 )
+from musl_repair.symbols import Import
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

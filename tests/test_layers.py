@@ -21,6 +21,7 @@ LAYERS = (
             "elfimage",
             "relocations",
             "notes",
+            "symbols",
             "elf",
             "codec",
             "central",
@@ -61,6 +62,7 @@ LAYERS = (
     (
         "effect",
         (
+            "sections",
             "segment",
             "relr",
             "programs",
@@ -70,6 +72,7 @@ LAYERS = (
             "unmoved",
             "unharmed",
             "proof",
+            "editing",
             "overlay",
             "assembly",
             "repair",

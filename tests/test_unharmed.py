@@ -17,15 +17,15 @@ import pytest
 from builders import ARCHITECTURES, SYSROOTS, TESTDATA, ElfFile, Symbol
 from harm import HARMS, NotHereError, Victim
 from machines import machines
+from musl_repair import editing
 from musl_repair import elfimage as image_
 from musl_repair.elf import Elf, read_elf
 from musl_repair.elfimage import read_image
-from musl_repair.errors import ElfError, PatchError
-from musl_repair.mend import mend_notes, mend_symbols
+from musl_repair.errors import PatchError
 from musl_repair.patchelf import Patchelf, find_patchelf
 from musl_repair.patches import Patch
-from musl_repair.proof import prove
 from musl_repair.relr import lower_relr
+from proving import prove
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -277,15 +277,7 @@ def libraries(architecture: str) -> list[Path]:
 def edited(program: Patchelf, file: Path, patch: Patch) -> bytes:
     """Edit a file as a repair does, and prove it. Raises PatchError."""
     source, pages = file.read_bytes(), page_size(_architecture(file))
-    try:
-        content = mend_notes(source, program.edit(source, patch, page_size=pages))
-        content = mend_symbols(source, content)
-        if patch.lower_relr:
-            content = lower_relr(content)
-    except ElfError as error:
-        raise PatchError(f"{patch.member}: {program} left a broken file: {error}") from error
-    prove(read_elf(source), source, content, patch, page_size=pages, editor=str(program))
-    return content
+    return bytes(editing.edit(source, read_elf(source), patch, editing.Editors(program), page_size=pages).content)
 
 
 def attempt(program: Patchelf, file: Path, patch: Patch) -> bytes | PatchError:

@@ -29,7 +29,11 @@ _STREAMED: Final = 0x8
 _UTF8: Final = 0x800
 _LOCAL: Final = struct.Struct("<4sHHHHHIIIHH")
 _MAX32: Final = 0xFFFFFFFF
-_CHUNK: Final = 1 << 20
+_CHUNK: Final = 1 << 16
+_SMALL: Final = 1 << 16
+"""Bytes up to which a member is written with what stands around it: asking the kernel to copy it costs more."""
+_ROOM: Final = 64
+"""Bytes that are read with a local header, for an extra field: most have none, or a short one."""
 _HEAD: Final = 512
 """Of a member's stored bytes: enough for the first few of its content."""
 
@@ -94,7 +98,9 @@ class Archive:
     def read(self, name: str) -> bytes:
         """Return a member's content, its size and CRC checked. Raises ArchiveError where they are wrong."""
         member = self.members[name]
-        stored = b"".join(self.raw(member))
+        stored = os.pread(self._file.fileno(), member.stored_size, self._data_offset(member))
+        if len(stored) < member.stored_size:  # cut off, or more than the two GiB that Linux reads at once
+            stored = b"".join(map(bytes, self._raw(member)))
         try:
             content = stored if member.method == STORED else inflate(stored, member.size)
         except ArchiveError as error:
@@ -103,10 +109,14 @@ class Archive:
             raise self._corrupt(name, "its CRC does not match")
         return bytes(content)
 
-    def chunks(self, name: str) -> Iterator[bytes]:
-        """Yield a member's content in pieces; size and CRC are checked by the end. Raises as `read` does."""
+    def chunks(self, name: str) -> Iterator[bytes | memoryview]:
+        """Yield a member's content in pieces; size and CRC are checked by the end. Raises as `read` does.
+
+        A piece is good until the next one is asked for.
+        """
         member = self.members[name]
-        pieces = self.raw(member) if member.method == STORED else inflate_chunks(self.raw(member), member.size)
+        raw = self._raw(member)
+        pieces = raw if member.method == STORED else inflate_chunks(raw, member.size)
         crc = 0
         try:
             for piece in pieces:
@@ -131,22 +141,53 @@ class Archive:
     def _corrupt(self, name: str, why: object) -> ArchiveError:
         return ArchiveError(f"{self.path}: member {name} is corrupt: {why}")
 
-    def raw(self, member: Member) -> Iterator[bytes]:
-        """Yield a member's bytes as they are stored, in chunks of at most 1 MiB."""
+    def _cut_off(self, member: Member) -> ArchiveError:
+        return ArchiveError(f"{self.path}: member {member.name} is cut off")
+
+    def copy_raw(self, member: Member, out: BinaryIO) -> None:
+        """Append a member's bytes, as they are stored, to a file; within the kernel where that is possible."""
+        if member.stored_size <= _SMALL or not self._copied(member, out):
+            out.writelines(self._raw(member))
+
+    def _copied(self, member: Member, out: BinaryIO) -> bool:
+        """Let the kernel copy a member; False where it cannot, before anything is written."""
         at, left = self._data_offset(member), member.stored_size
+        out.flush()
+        try:
+            while left:
+                copied = os.copy_file_range(self._file.fileno(), out.fileno(), left, at)
+                if not copied:
+                    raise self._cut_off(member)
+                at, left = at + copied, left - copied
+        except (AttributeError, OSError) as error:  # not Linux, no descriptor, or file systems that cannot
+            if left == member.stored_size and getattr(error, "errno", None) != errno.ENOSPC:
+                return False
+            raise
+        out.seek(0, os.SEEK_END)
+        return True
+
+    def _raw(self, member: Member) -> Iterator[memoryview]:
+        """Yield a member's bytes as they are stored, in pieces; each is good until the next one is asked for."""
+        at, left = self._data_offset(member), member.stored_size
+        # One buffer for all pieces: musl's malloc takes fresh pages from the kernel for each object of some size.
+        buffer = memoryview(bytearray(min(left, _CHUNK)))
         while left:
-            chunk = os.pread(self._file.fileno(), min(left, _CHUNK), at)
-            if not chunk:
-                raise ArchiveError(f"{self.path}: member {member.name} is cut off")
-            yield chunk
-            at, left = at + len(chunk), left - len(chunk)
+            read = os.preadv(self._file.fileno(), [buffer[:left]], at)
+            if not read:
+                raise self._cut_off(member)
+            yield buffer[:read]
+            at, left = at + read, left - read
 
     def _data_offset(self, member: Member) -> int:
-        header = os.pread(self._file.fileno(), _LOCAL.size, member.offset)
+        name_end = _LOCAL.size + len(member.name.encode("utf-8", "replace"))
+        # With the extra field that a zip64 member has, so that most often one read is enough.
+        header = os.pread(self._file.fileno(), name_end + _ROOM, member.offset)
         if len(header) < _LOCAL.size or header[:4] != b"PK\3\4":
             raise ArchiveError(f"{self.path}: member {member.name} has no local header")
-        _, _, flags, method, _, _, crc, stored, size, name_size, extra_size = _LOCAL.unpack(header)
-        behind = os.pread(self._file.fileno(), name_size + extra_size, member.offset + _LOCAL.size)
+        _, _, flags, method, _, _, crc, stored, size, name_size, extra_size = _LOCAL.unpack_from(header)
+        if len(header) < _LOCAL.size + name_size + extra_size:
+            header = os.pread(self._file.fileno(), _LOCAL.size + name_size + extra_size, member.offset)
+        behind = header[_LOCAL.size : _LOCAL.size + name_size + extra_size]
         name, extra = behind[:name_size], behind[name_size:]
         if name.decode("utf-8" if flags & _UTF8 else "cp437", "replace") != member.name:
             raise ArchiveError(f"{self.path}: member {member.name} has another name in its local header")

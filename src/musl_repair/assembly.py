@@ -6,12 +6,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from musl_repair.archive import Archive, Date, Member
-from musl_repair.elf import Elf, read_elf
-from musl_repair.errors import ElfError, PatchError
-from musl_repair.mend import mend_notes, mend_symbols
+from musl_repair.editing import edit
 from musl_repair.overlay import Fresh, make_fresh
-from musl_repair.proof import prove
-from musl_repair.relr import lower_relr
 from musl_repair.wheel import MOUNT, Row, install_path, new_record, record_row, retagged_metadata, sha256_of
 
 if TYPE_CHECKING:
@@ -19,11 +15,11 @@ if TYPE_CHECKING:
     from pathlib import PurePosixPath
     from typing import Protocol
 
+    from musl_repair.editing import Editors
+    from musl_repair.elf import Elf
+    from musl_repair.elfimage import Content
     from musl_repair.facts import Facts
-    from musl_repair.patchelf import Patchelf
-    from musl_repair.patches import Patch
     from musl_repair.plan import Plan
-    from musl_repair.strip import Strip
     from musl_repair.sysroot import Sysroot
 
     class Run(Protocol):
@@ -58,13 +54,6 @@ class Form:
     """Compression, 0 to 9."""
 
 
-class Editors(NamedTuple):
-    """The programs that edit ELF files; None for one that the plan has no use for."""
-
-    patchelf: Patchelf | None
-    strip: Strip | None
-
-
 class Made(NamedTuple):
     """A member that is ready to be written, its row of RECORD, and its facts where an ELF file was edited."""
 
@@ -76,7 +65,7 @@ class Made(NamedTuple):
 
 class _Content(NamedTuple):
     name: str
-    content: bytes
+    content: Content
     mode: int
     date: Date
 
@@ -92,9 +81,9 @@ class Assembly:
         self._facts = facts
         self._plan = plan
         self._sysroot = sysroot
-        self._patchelf = editors.patchelf
+        self._editors = editors
+        self._page_size = plan.architecture.max_page if plan.architecture is not None else 0x1000
         self._form = form
-        self._strip = editors.strip
         self._patches = {patch.member: patch for patch in plan.patches}
         self._grafts = {graft.member: graft for graft in plan.grafts}
         self._moved = {move.moved: move.member for move in plan.moves}
@@ -175,7 +164,7 @@ class Assembly:
     def _edited(self, name: str) -> Made:
         patch, graft = self._patches.get(name), self._grafts.get(name)
         if graft is not None:
-            content = self._sysroot.content(graft.source) if graft.content is None else graft.content
+            content: Content = self._sysroot.content(graft.source) if graft.content is None else graft.content
             mode, date, elf = _PROGRAM, self._date, self._plan.resolution.elfs.get(graft.source)
         else:
             old = self._moved.get(name, name)
@@ -183,33 +172,8 @@ class Assembly:
             mode = _PROGRAM if name in self._moved else self._mode(old)
             elf = self._facts.elfs[old]
         if patch is not None and patch.changes and elf is not None:
-            content, elf = self._patch(patch, elf, content)
+            content, elf = edit(content, elf, patch, self._editors, page_size=self._page_size)
         return self._finish(_Content(name, content, mode, date), elf)
-
-    def _patch(self, patch: Patch, before: Elf, source: bytes) -> tuple[bytes, Elf]:
-        architecture = self._plan.architecture
-        page_size = architecture.max_page if architecture is not None else 0x1000
-        if patch.strip and self._strip is not None:
-            source = self._strip.strip(source, patch.member)
-            before = self._same(patch, before, source)
-        editor = str(self._patchelf) if patch.edits else "relr lowering"
-        content = source
-        try:
-            if patch.edits and self._patchelf is not None:
-                content = mend_notes(source, self._patchelf.edit(source, patch, page_size=page_size))
-                content = mend_symbols(source, content)
-            if patch.lower_relr:
-                content = lower_relr(content)
-        except ElfError as error:
-            raise PatchError(f"{patch.member}: {editor} left a broken file: {error}") from error
-        return content, prove(before, source, content, patch, page_size=page_size, editor=editor)
-
-    def _same(self, patch: Patch, before: Elf, stripped: bytes) -> Elf:
-        """Return the facts of a stripped file, which are to be those that it had."""
-        found = read_elf(stripped)
-        if replace(found, page_size=before.page_size) != before:
-            raise PatchError(f"{patch.member}: {self._strip} changed more than symbols and debug information")
-        return found
 
     def _launcher(self, name: str) -> _Content:
         place: PurePosixPath = install_path(self._facts.wheel.data, self._launchers[name]).relative_to(MOUNT)

@@ -7,7 +7,7 @@ import sys
 import sysconfig
 import time
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,7 @@ from musl_repair.cli_options import (
 from musl_repair.errors import MuslRepairError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from musl_repair.archive import Date
     from musl_repair.options import Options
@@ -225,7 +225,7 @@ class _Repairing:
         return Tools(
             patchelf=cache(lambda: _patchelf(given)),
             strip=lambda architecture: find_strip(architecture, os.environ.get("PATH")),
-            jobs=self._arguments["jobs"] or os.cpu_count() or 1,
+            jobs=self._arguments["jobs"] or _processors(),
             form=Form(_source_date(os.environ.get("SOURCE_DATE_EPOCH")), self._arguments["zip_compression_level"]),
             verify_input=self._arguments["verify_input"],
             limits=Limits(self._arguments["max_inflated"]),
@@ -249,7 +249,7 @@ class _Repairing:
         except MuslRepairError as error:
             self._results.append(report.failure_json(wheel, error))
             say([report.error_text(error)])
-            self._publish(error_markdown(wheel.name, error), error_commands(wheel.name, error))
+            self._publish(partial(error_markdown, wheel.name, error), error_commands(wheel.name, error))
             return False
         self._tell(repaired)
         return repaired.output is not None or not is_failure(repaired.plan.findings, strict=options.strict)
@@ -261,7 +261,7 @@ class _Repairing:
         plan, output = repaired
         if self._arguments["as_json"]:
             self._results.append(report.plan_json(plan, output))
-        self._publish(plan_markdown(plan), finding_commands(str(plan.wheel), plan.findings))
+        self._publish(partial(plan_markdown, plan), finding_commands(str(plan.wheel), plan.findings))
         if self._arguments["verbose"]:
             say(report.trace_lines(plan))
         if output is None:
@@ -272,17 +272,24 @@ class _Repairing:
         if not self._arguments["as_json"]:
             click.echo(str(output))
 
-    def _publish(self, markdown: str, commands: Iterable[str]) -> None:
-        """Tell the CI job: its summary in Markdown, and GitHub by workflow commands."""
+    def _publish(self, markdown: Callable[[], str], commands: Iterable[str]) -> None:
+        """Tell the CI job: its summary in Markdown, which is made only for it, and GitHub by workflow commands."""
         if os.environ.get("GITHUB_ACTIONS") == "true":
             say(commands)
         summary: Path | None = self._arguments["summary"]
         try:
             if summary is not None:
                 with summary.open("a", encoding="utf-8", errors="backslashreplace") as file:
-                    file.write(markdown + "\n")
+                    file.write(markdown() + "\n")
         except OSError as error:
             say([f"warning: cannot write the summary {summary}: {error.strerror}"])
+
+
+def _processors() -> int:
+    """Return how many processors this process may use, which in a container can be fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _way(text: str) -> tuple[str, str]:

@@ -29,7 +29,7 @@ LEVELS: Final = range(10)
 """Compression levels: 0 only stores, 9 is the slowest."""
 
 
-def compress(content: bytes | memoryview, level: int) -> bytes:
+def compress(content: bytes | bytearray | memoryview, level: int) -> bytes:
     """Return the content as a raw deflate stream."""
     if _libdeflate is not None:
         return bytes(_libdeflate.deflate_compress(content, level))

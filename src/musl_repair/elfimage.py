@@ -6,7 +6,7 @@ Source: System V ABI, chapters 4 and 5; everything is found as musl's loader fin
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from musl_repair.errors import ElfError
@@ -78,6 +78,10 @@ SHF_ALLOC: Final = 2
 
 _MAX_DYNAMIC: Final = 4096
 """More dynamic entries than any linker writes: a file with more is made to be slow, not to be loaded."""
+
+
+Content = bytes | bytearray | memoryview
+"""What the bytes of a file come in. Only who has made a bytearray writes into it."""
 
 
 class Segment(NamedTuple):
@@ -160,14 +164,15 @@ class Image:
     dynamic_offset: int
     dynamic: tuple[tuple[int, int], ...]
     """(tag, value) in file order, without the closing DT_NULL; empty for a file that is not dynamic."""
+    _last: dict[int, int] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Keep the last value of each tag at hand: it is asked for again and again."""
+        object.__setattr__(self, "_last", dict(self.dynamic))
 
     def tag(self, tag: int) -> int | None:
         """Return the value of the last entry with this tag (the one that musl uses), or None."""
-        found = None
-        for key, value in self.dynamic:
-            if key == tag:
-                found = value
-        return found
+        return self._last.get(tag)
 
     def tags(self, tag: int) -> tuple[int, ...]:
         """Return the values of all entries with this tag, in file order."""
@@ -198,12 +203,12 @@ class Image:
         raise ElfError(f"address {vaddr:#x} is outside the file")
 
 
-def is_elf(data: bytes | memoryview) -> bool:
+def is_elf(data: Content) -> bool:
     """Tell whether these bytes begin an ELF file."""
     return bytes(data[:4]) == MAGIC
 
 
-def read_image(data: bytes | memoryview) -> Image:
+def read_image(data: Content) -> Image:
     """Read header, program headers and dynamic entries.
 
     Raises ElfError for what is not ELF, and for tables that lie outside the file.

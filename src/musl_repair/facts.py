@@ -161,7 +161,9 @@ def _elf(name: str, content: bytes) -> Elf:
         raise ElfError(f"{name}: {error}") from error
 
 
-def _fault(row: Row | None, content: Iterable[bytes], size: int, sha256: bytes | None = None) -> str | None:
+def _fault(
+    row: Row | None, content: Iterable[bytes | memoryview], size: int, sha256: bytes | None = None
+) -> str | None:
     """Return what a row says wrong; all of the content is read, also where there is no row. sha256 if it is known."""
     wrong = None if row is None else hash_fault(row)
     algorithm = "sha256" if row is None or wrong is not None else row.hash.partition("=")[0]

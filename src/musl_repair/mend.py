@@ -9,66 +9,87 @@ with the old numbers. Source: what those versions do to testdata; System V ABI c
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from musl_repair.elf import symbol_count
-from musl_repair.elfimage import DT_SYMTAB, PT_NOTE, SHF_ALLOC, SHT_NOTE, Image, Segment, read_image
+from musl_repair.elfimage import DT_SYMTAB, PT_NOTE, SHF_ALLOC, SHT_NOTE, Segment
 from musl_repair.errors import ElfError
-from musl_repair.segment import Section, Sections
+from musl_repair.symbols import columns
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
+
+    from musl_repair.elfimage import Content, Image
+    from musl_repair.sections import Opened, Section, Sections
 
 _PT_GNU_PROPERTY: Final = 0x6474E553
 
 
-def mend_notes(source: bytes, edited: bytes) -> bytes:
-    """Return an edited file with its notes described as those of its source are. Raises ElfError for broken files."""
-    old, new = read_image(source), read_image(edited)
-    data = bytearray(edited)
-    sections = Sections(new, data)
-    before, indices = _notes(Sections(old, bytearray())), _notes_by_index(sections)
-    for name, section in before.items():
-        index = indices.get(name)
-        if index is not None and sections.all[index].vaddr % max(section.align, 1) == 0:
-            sections.replace(index, sections.all[index]._replace(align=section.align))
-    after = {name: sections.all[index] for name, index in indices.items()}
-    for index, segment in enumerate(new.segments):
-        if segment.type in (PT_NOTE, _PT_GNU_PROPERTY):
-            _write_segment(new, data, index, _moved(segment, before, after))
-    return bytes(data)
-
-
-def mend_symbols(source: bytes, edited: bytes) -> bytes:
-    """Return an edited file whose dynamic symbols name the sections that they did, whatever number these have now.
+def mend(source: Opened, edited: Opened) -> Content:
+    """Return an edited file with notes and symbols described as in its source; its own bytes where they are so.
 
     Raises ElfError for broken files.
     """
-    old, new, data = read_image(source), read_image(edited), bytearray(edited)
-    before, after = Sections(old, bytearray()), Sections(new, data)
-    names = [before.name(index) for index in range(len(before.all))]
-    numbers = {after.name(index): index for index in reversed(range(len(after.all)))}
     try:
-        (first, old_size), (start, size) = _symbols(old), _symbols(new)
+        changes = [*_notes_mended(source, edited), *_symbols_mended(source, edited)]
     except struct.error as error:
         raise ElfError(f"a table is cut off ({error})") from error
-    if start + size > len(data):
+    if not changes:
+        return edited.image.data
+    data = bytearray(edited.image.data)
+    for offset, content in changes:
+        data[offset : offset + len(content)] = content
+    return data
+
+
+def _notes_mended(source: Opened, edited: Opened) -> Iterator[tuple[int, bytes]]:
+    """Yield (offset, bytes) of the headers that describe a note otherwise than those of the source."""
+    was, indices = _notes(source.sections), _notes_by_name(edited.sections)
+    now = {name: edited.sections.all[index] for name, index in indices.items()}
+    for name in was.keys() & now.keys():
+        align = was[name].align
+        if now[name].align != align and now[name].vaddr % max(align, 1) == 0:
+            yield edited.sections.packed(indices[name], now[name]._replace(align=align))
+    image = edited.image
+    for index, segment in enumerate(image.segments):
+        moved = _moved(segment, was, now) if segment.type in (PT_NOTE, _PT_GNU_PROPERTY) else segment
+        if moved != segment:
+            yield image.header.phoff + index * image.layout.phdr.size, _packed(image, moved)
+
+
+def _symbols_mended(source: Opened, edited: Opened) -> Iterator[tuple[int, bytes]]:
+    """Yield (offset, bytes) of each dynamic symbol's section number that leads to another section than it did."""
+    (first, old_size), (start, size) = _symbols(source), _symbols(edited)
+    old, new = source.image, edited.image
+    if start + size > len(new.data):
         raise ElfError("the dynamic symbols are outside the file")
-    layout, place = old.layout, 6 if old.layout.bits == 64 else 14
-    for at in range(0, min(size, old_size), layout.sym.size):
-        (number,) = layout.half.unpack_from(source, first + at + place)
-        if 0 < number < len(names) and names.count(names[number]) == 1 and names[number] in numbers:
-            layout.half.pack_into(data, start + at + place, numbers[names[number]])
-    return bytes(data)
+    many = min(size, old_size)
+    was = columns(old.layout, old.data[first : first + many]).sections.tolist()
+    now = columns(new.layout, new.data[start : start + many]).sections.tolist()
+    numbers = _numbers(source.sections.names, edited.sections.names)
+    if was == now and all(old == new for old, new in numbers.items()):
+        return
+    place, half = start + (6 if new.layout.bits == 64 else 14), new.layout.half
+    for index, (number, found) in enumerate(zip(was, now, strict=True)):
+        wanted = numbers.get(number, found)
+        if wanted != found:
+            yield place + index * new.layout.sym.size, half.pack(wanted)
 
 
-def _symbols(image: Image) -> tuple[int, int]:
+def _numbers(before: tuple[bytes, ...], after: tuple[bytes, ...]) -> dict[int, int]:
+    """Return old number → new number of the sections of these names, without those that share their name."""
+    times = Counter(before)
+    numbers = {name: index for index, name in reversed(tuple(enumerate(after)))}
+    return {old: numbers[name] for old, name in enumerate(before) if old and times[name] == 1 and name in numbers}
+
+
+def _symbols(file: Opened) -> tuple[int, int]:
     """Return offset and size of the dynamic symbol table."""
-    address = image.tag(DT_SYMTAB)
-    return (0, 0) if address is None else (image.offset(address), symbol_count(image) * image.layout.sym.size)
+    address = file.image.tag(DT_SYMTAB)
+    return (0, 0) if address is None else (file.image.offset(address), file.symbols * file.image.layout.sym.size)
 
 
-def _notes_by_index(sections: Sections) -> dict[bytes, int]:
+def _notes_by_name(sections: Sections) -> dict[bytes, int]:
     """Return name → index of the note sections that are loaded, without those that share their name."""
     notes = [i for i, section in enumerate(sections.all) if section.type == SHT_NOTE and section.flags & SHF_ALLOC]
     names = [sections.name(index) for index in notes]
@@ -76,7 +97,7 @@ def _notes_by_index(sections: Sections) -> dict[bytes, int]:
 
 
 def _notes(sections: Sections) -> dict[bytes, Section]:
-    return {name: sections.all[index] for name, index in _notes_by_index(sections).items()}
+    return {name: sections.all[index] for name, index in _notes_by_name(sections).items()}
 
 
 def _moved(segment: Segment, before: Mapping[bytes, Section], after: Mapping[bytes, Section]) -> Segment:
@@ -96,9 +117,8 @@ def _holds(segment: Segment, section: Section) -> bool:
     return segment.offset <= section.offset and section.offset + section.size <= end
 
 
-def _write_segment(image: Image, data: bytearray, index: int, segment: Segment) -> None:
-    start = image.header.phoff + index * image.layout.phdr.size
+def _packed(image: Image, segment: Segment) -> bytes:
     try:
-        data[start : start + image.layout.phdr.size] = image.layout.pack_segment(segment)
+        return image.layout.pack_segment(segment)
     except struct.error as error:
         raise ElfError(f"the notes are at no address ({error})") from error

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from musl_repair.archive import Archive, Date, Member
+    from musl_repair.elfimage import Content
 
 _DEFLATED: Final = 8
 _UNIX: Final = 3
@@ -48,7 +49,7 @@ class Fresh:
     stored: bytes
 
 
-def make_fresh(name: str, content: bytes, *, mode: int, date: Date, level: int = 6) -> Fresh:
+def make_fresh(name: str, content: Content, *, mode: int, date: Date, level: int = 6) -> Fresh:
     """Return a member with this content, deflated; mode is the permission bits with the file type."""
     return Fresh(name, len(content), crc32(content), _DEFLATED, date, mode, compress(content, level))
 
@@ -63,7 +64,7 @@ def write_archive(out: BinaryIO, source: Archive, entries: Iterable[Member | Fre
         if isinstance(entry, Fresh):
             out.write(entry.stored)
         else:
-            out.writelines(source.raw(entry))
+            source.copy_raw(entry, out)
         directory.append(central)
         offset += len(local) + _stored_size(entry)
     records = b"".join(directory)

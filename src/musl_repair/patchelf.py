@@ -17,7 +17,9 @@ from musl_repair.programs import call, file_with
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from musl_repair.elfimage import Content
     from musl_repair.patches import Patch
+    from musl_repair.programs import Loan
 
 _VERSION: Final = re.compile(r"patchelf (\d+(?:\.\d+)*)")
 _FIRST_SOUND_WITH_SEVERAL: Final = (0, 14, 5)
@@ -34,22 +36,22 @@ class Patchelf:
         """Return name, version and place, for messages."""
         return f"patchelf {'.'.join(map(str, self.version))} ({self.path})"
 
-    def edit(self, content: bytes, patch: Patch, *, page_size: int) -> bytes:
+    def edit(self, content: Content, patch: Patch, *, page_size: int) -> memoryview:
         """Return an edited file. Raises PatchError with what patchelf said where it fails."""
-        with file_with(content) as (path, descriptors):
+        with file_with(content) as loan:
             try:
-                self._run(patch, path, descriptors, page_size)
-                return path.read_bytes()
+                self._run(patch, loan, page_size)
+                return loan.content()
             except (PatchError, OSError) as error:
                 raise PatchError(f"{patch.member}: {self}: {error}") from error
 
-    def _run(self, patch: Patch, path: Path, descriptors: tuple[int, ...], page_size: int) -> None:
+    def _run(self, patch: Patch, loan: Loan, page_size: int) -> None:
         edits = edit_arguments(patch)
         # Reversed, because each call puts a new need before all others.
         calls = [edits] if self.version >= _FIRST_SOUND_WITH_SEVERAL else [(edit,) for edit in reversed(edits)]
         for some in calls:
             arguments = [argument for edit in some for argument in edit]
-            call([self.path, "--page-size", str(page_size), *arguments, path], descriptors)
+            call([self.path, "--page-size", str(page_size), *arguments, loan.path], loan.descriptors)
 
 
 def edit_arguments(patch: Patch) -> tuple[tuple[str, ...], ...]:

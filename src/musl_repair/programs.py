@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import subprocess
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from musl_repair.errors import PatchError
 
@@ -41,9 +42,24 @@ def call(command: Sequence[str | Path], descriptors: tuple[int, ...] = ()) -> st
     return done.stdout
 
 
+class Loan(NamedTuple):
+    """A file for another program to work on."""
+
+    path: Path
+    descriptors: tuple[int, ...]
+    """What the program needs to open the file."""
+
+    def content(self) -> memoryview:
+        """Return what is in the file now. It is mapped, not read: copies of large files take long."""
+        with self.path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size == 0:
+                return memoryview(b"")
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
 @contextmanager
-def file_with(content: bytes) -> Iterator[tuple[Path, tuple[int, ...]]]:
-    """Give a file with this content and the descriptors that another program needs to open it.
+def file_with(content: bytes | bytearray | memoryview) -> Iterator[Loan]:
+    """Give a file with this content.
 
     In memory where the system can: quick, and gone with the process however it ends. Else a temporary file.
     """
@@ -53,12 +69,12 @@ def file_with(content: bytes) -> Iterator[tuple[Path, tuple[int, ...]]]:
         with tempfile.NamedTemporaryFile(prefix="musl-repair-") as file:
             file.write(content)
             file.flush()
-            yield Path(file.name), ()
+            yield Loan(Path(file.name), ())
         return
     try:
         with os.fdopen(descriptor, "wb", closefd=False) as out:
             out.write(content)
-        yield Path(f"/proc/self/fd/{descriptor}"), (descriptor,)
+        yield Loan(Path(f"/proc/self/fd/{descriptor}"), (descriptor,))
     finally:
         os.close(descriptor)
 

@@ -1,6 +1,6 @@
 """Edited files are what the plan says, and otherwise what they were: read back and compared, whoever edited.
 
-pyelftools is the second reader: what our own code wrote, somebody else's reads.
+What another program wrote, our own code reads. What our own code wrote, somebody else's reads too: pyelftools.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ import io
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from musl_repair.elf import Elf, VersionNeed, read_elf
+from musl_repair.elf import Elf, VersionNeed, elf_of
 from musl_repair.errors import ElfError, PatchError
 from musl_repair.relocations import RELOCATIONS
 from musl_repair.unharmed import differences
 
 if TYPE_CHECKING:
     from musl_repair.patches import Patch
+    from musl_repair.sections import Opened
 
 _STRINGS: Final = {
     "DT_NEEDED": "needed",
@@ -46,17 +47,17 @@ def expected_elf(source: Elf, patch: Patch) -> Elf:
     return result
 
 
-def prove(before: Elf, source: bytes, content: bytes, patch: Patch, *, page_size: int, editor: str) -> Elf:
+def prove(before: Elf, source: Opened, edited: Opened, patch: Patch, *, page_size: int, editor: str, ours: bool) -> Elf:
     """Compare an edited file with its source, and return its facts: what was planned is there, all else as before.
 
     before are the facts of source. page_size is the largest page of its architecture: the file must still be mappable
-    with it if it was before.
+    with it if it was before. ours: our own code wrote into the file, not only another program.
     Raises PatchError, naming file, difference and editor, where the file is not what the plan says.
     """
     wanted = expected_elf(before, patch)
     try:
-        found = read_elf(content)
-        harm = list(differences(source, content, lowered=patch.lower_relr, page_size=page_size))
+        found = elf_of(edited.image)
+        harm = list(differences(source, edited, lowered=patch.lower_relr, page_size=page_size))
     except ElfError as error:
         raise PatchError(f"{patch.member}: {editor} left a broken file: {error}") from error
     if found.page_size < min(before.page_size, page_size):
@@ -66,7 +67,8 @@ def prove(before: Elf, source: bytes, content: bytes, patch: Patch, *, page_size
     if harm:
         raise PatchError(f"{patch.member}: {editor} harmed the file: {'; '.join(harm)}")
     _compare(replace(wanted, page_size=0), replace(found, page_size=0), patch.member, editor)
-    _read_again(found, content, patch.member, editor)
+    if ours:
+        _read_again(found, edited, patch.member, editor)
     return found
 
 
@@ -80,14 +82,14 @@ def _compare(wanted: Elf, found: Elf, member: str, editor: str) -> None:
     raise PatchError(f"{member}: {editor} changed the file in another way than planned: {details}")
 
 
-def _read_again(found: Elf, content: bytes, member: str, editor: str) -> None:
+def _read_again(found: Elf, edited: Opened, member: str, editor: str) -> None:
     """Compare with what pyelftools reads, by way of the section headers where the file has them."""
-    # Imported here: only a run that edits needs it.
+    # Imported here: few runs need it.
     from elftools.elf.elffile import ELFFile
 
     read: dict[str, list[str]] = {name: [] for name in _STRINGS.values()}
     try:
-        elf = ELFFile(io.BytesIO(content))
+        elf = ELFFile(io.BytesIO(edited.image.data))
         # By type, not by name: pyelftools would read the names of all sections first.
         section: Any = next(elf.iter_sections("SHT_DYNAMIC"), None)
         dynamic: Any = section or next(elf.iter_segments("PT_DYNAMIC"))

@@ -8,19 +8,23 @@ from __future__ import annotations
 import sys
 from array import array
 from itertools import compress
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from musl_repair import elfimage as image_
-from musl_repair.elfimage import Image, read_image
+from musl_repair.elfimage import Content, Image, read_image
 from musl_repair.errors import ElfError
 from musl_repair.relocations import REL_MACHINES, RELOCATIONS
-from musl_repair.segment import Place, Section, Sections, append_segment
+from musl_repair.sections import Section, Sections
+from musl_repair.segment import Place, append_segment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _RELR_TAGS: Final = frozenset({image_.DT_RELR, image_.DT_RELRSZ, image_.DT_RELRENT})
 _DIGITS: Final = bytes.maketrans(b"01", b"\0\1")
+
+
+_Data = TypeVar("_Data", bound=Content)
 
 
 class _Form(NamedTuple):
@@ -72,7 +76,7 @@ def has_relr(image: Image) -> bool:
     return image.tag(image_.DT_RELR) is not None and bool(image.tag(image_.DT_RELRSZ))
 
 
-def lower_relr(data: bytes) -> bytes:
+def lower_relr(data: _Data) -> _Data | bytes:
     """Return the file with the relocations of its DT_RELR table ahead of those in its DT_RELA or DT_REL table.
 
     A file without DT_RELR comes back as it is. Raises ElfError for tables that contradict the rest of the file.

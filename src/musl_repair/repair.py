@@ -10,9 +10,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, TypeVar
 
 from musl_repair.archive import Archive
-from musl_repair.assembly import Assembly, Editors, Form
+from musl_repair.assembly import Assembly, Form
 from musl_repair.central import Limits
 from musl_repair.check import Judgement, Leniency, judge_wheel
+from musl_repair.editing import Editors
 from musl_repair.errors import OutputError, PatchError, RefusedError
 from musl_repair.facts import Facts, Known, read_facts
 from musl_repair.findings import errors_in, is_failure

@@ -1,7 +1,7 @@
 """Append one read-only segment to an ELF file: the grown program header table, and new tables behind it.
 
-And the section headers, that have to follow when a table moves. Source: System V ABI chapters 4 and 5; for what is
-asked beyond it, musl 1.2.6 ldso/dynlink.c map_library, Linux fs/binfmt_elf.c, and the behaviour of strip and patchelf.
+Source: System V ABI chapters 4 and 5; for what is asked beyond it, musl 1.2.6 ldso/dynlink.c map_library, Linux
+fs/binfmt_elf.c, and the behaviour of strip and patchelf.
 """
 
 from __future__ import annotations
@@ -31,21 +31,6 @@ _MAX_PADDING: Final = 0x4000000
 """How far a program may grow by its own .bss, in bytes."""
 
 
-class Section(NamedTuple):
-    """One section header, its fields in the order of the file."""
-
-    name: int
-    type: int
-    flags: int
-    vaddr: int
-    offset: int
-    size: int
-    link: int
-    info: int
-    align: int
-    entry: int
-
-
 class Place(NamedTuple):
     """Where a block of the new segment went."""
 
@@ -60,47 +45,6 @@ class Grown:
     data: bytearray
     places: tuple[Place, ...]
     """One for each block, in the order given."""
-
-
-class Sections:
-    """The section headers of an image, to be changed in data, its copy; none where the table is missing or broken.
-
-    No loader reads them, so what is broken is left to the tools that do.
-    """
-
-    def __init__(self, image: Image, data: bytearray) -> None:
-        """Read headers and names from the image: they stay what they were before any change."""
-        header, self._format = image.header, image.layout.shdr
-        end = header.shoff + header.shnum * self._format.size
-        sound = header.shoff and header.shentsize == self._format.size and end <= len(image.data)
-        table = image.data[header.shoff : end] if sound else b""
-        self.all: Final = tuple(Section(*fields) for fields in self._format.iter_unpack(table))
-        self._data, self._start = data, header.shoff
-        names = self.all[header.shstrndx] if header.shstrndx < len(self.all) else None
-        self._first_name = names.offset if names else 0
-        self._names = bytes(image.data[names.offset : names.offset + names.size]) if names else b""
-
-    def name(self, index: int) -> bytes:
-        """Return the name of a section; empty where the file has none for it."""
-        offset = self.all[index].name
-        end = self._names.find(b"\0", offset)
-        return self._names[offset:end] if end >= 0 else b""
-
-    def find(self, name: bytes) -> int | None:
-        """Return the index of the first section of that name."""
-        return next((index for index in range(len(self.all)) if self.name(index) == name), None)
-
-    def rename(self, index: int, name: bytes) -> None:
-        """Write a name that is no longer over the old one, unless other sections have parts of it for their names."""
-        old, first = self.name(index), self.all[index].name
-        start = self._first_name + first
-        sharing = sum(first <= section.name < first + len(old) for section in self.all)
-        if len(name) <= len(old) and sharing == 1 and self._data[start - 1] == 0:
-            self._data[start : start + len(old)] = name.ljust(len(old), b"\0")
-
-    def replace(self, index: int, section: Section) -> None:
-        """Write one header."""
-        self._format.pack_into(self._data, self._start + index * self._format.size, *section)
 
 
 def page_size(image: Image) -> int:

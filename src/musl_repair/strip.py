@@ -17,6 +17,7 @@ from musl_repair.programs import call, folder
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from musl_repair.elfimage import Content
     from musl_repair.policy import Architecture
 
 _TRIPLES: Final = {
@@ -42,7 +43,7 @@ class Strip:
         """Return its name, for messages."""
         return str(self.path)
 
-    def strip(self, content: bytes, member: str) -> bytes:
+    def strip(self, content: Content, member: str) -> bytes:
         """Return a file without what is not needed to load it. Raises PatchError where the program fails."""
         with folder() as work:
             source, target = work / "in.so", work / "out.so"

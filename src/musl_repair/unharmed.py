@@ -12,15 +12,17 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from musl_repair import elfimage as image_
-from musl_repair.elf import hash_table_size, symbol_count
-from musl_repair.elfimage import Image, read_image
 from musl_repair.errors import ElfError
 from musl_repair.relocations import REL_MACHINES, RELOCATIONS
 from musl_repair.relr import relr_addresses
-from musl_repair.unmoved import layout_differences, section_differences, section_names
+from musl_repair.symbols import columns, hash_table_size
+from musl_repair.unmoved import layout_differences, section_differences
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from musl_repair.elfimage import Image
+    from musl_repair.sections import Opened
 
 _MOVABLE: Final = frozenset(
     {
@@ -41,30 +43,30 @@ _MAX_VERSIONS: Final = 0x8000
 """As many as DT_VERSYM has indices for."""
 
 
-def differences(source: bytes, edited: bytes, *, lowered: bool, page_size: int) -> Iterator[str]:
+def differences(source: Opened, edited: Opened, *, lowered: bool, page_size: int) -> Iterator[str]:
     """Yield, in words, all that an edit changed and should not have; lowered: DT_RELR was to be replaced.
 
     page_size is the largest page that the file may be mapped with.
 
     Raises ElfError where one of the files contradicts itself.
     """
-    old, new = read_image(source), read_image(edited)
+    old, new = source.image, edited.image
     try:
-        yield from _symbols(old, new)
+        yield from _symbols(source, edited)
         yield from _relocations(old, new, lowered=lowered)
         yield from _dynamic(old, new, lowered=lowered)
-        yield from layout_differences(old, new, page_size, _tables)
-        yield from section_differences(old, new, lowered=lowered)
-        yield from _symbol_sections(old, new, section_names(old), section_names(new))
+        yield from layout_differences(source, edited, page_size, _tables)
+        yield from section_differences(source, edited, lowered=lowered)
+        yield from _symbol_sections(source, edited)
     except struct.error as error:
         raise ElfError(f"a table is cut off ({error})") from error
 
 
-def _symbols(old: Image, new: Image) -> Iterator[str]:
+def _symbols(source: Opened, edited: Opened) -> Iterator[str]:
     """Compare the dynamic symbols with their versions, and the tables that they are found by."""
-    count = symbol_count(old)
-    if symbol_count(new) != count:
-        yield f"{count} dynamic symbols became {symbol_count(new)}"
+    old, new, count = source.image, edited.image, source.symbols
+    if edited.symbols != count:
+        yield f"{count} dynamic symbols became {edited.symbols}"
         return
     if not count:
         return
@@ -140,22 +142,26 @@ def _chain(image: Image, tag: int, form: struct.Struct) -> Iterator[tuple[memory
         view = view[fields[-1] :]
 
 
-def _symbol_sections(old: Image, new: Image, before: tuple[bytes, ...], after: tuple[bytes, ...]) -> Iterator[str]:
+def _symbol_sections(source: Opened, edited: Opened) -> Iterator[str]:
     """See that the symbols belong to the sections that they did, whatever number these have now."""
-    count = symbol_count(old)
-    if not (count and before and after) or symbol_count(new) != count:
+    before, after = source.sections.names, edited.sections.names
+    if not (source.symbols and before and after) or edited.symbols != source.symbols:
         return
-    for number, (one, other) in enumerate(zip(_indices(old, count), _indices(new, count), strict=True)):
-        if one < len(before) and (other >= len(after) or before[one] != after[other]):
-            yield f"the dynamic symbol {number} is in another section"
-            return
+    was, now = (_section_numbers(file) for file in (source, edited))
+    wrong = {
+        (one, other)
+        for one, other in set(zip(was, now, strict=True))
+        if one < len(before) and (other >= len(after) or before[one] != after[other])
+    }
+    if wrong:
+        number = next(index for index, pair in enumerate(zip(was, now, strict=True)) if pair in wrong)
+        yield f"the dynamic symbol {number} is in another section"
 
 
-def _indices(image: Image, count: int) -> Iterator[int]:
-    """Yield the section index of each symbol."""
-    place = 3 if image.layout.bits == 64 else 5
-    for fields in image.layout.sym.iter_unpack(_bytes(image, image_.DT_SYMTAB, count * image.layout.sym.size)):
-        yield fields[place]
+def _section_numbers(file: Opened) -> list[int]:
+    """Return the section number of each symbol."""
+    address, size = file.image.tag(image_.DT_SYMTAB), file.symbols * file.image.layout.sym.size
+    return [] if address is None else columns(file.image.layout, file.image.at(address, size)).sections.tolist()
 
 
 def _relocations(old: Image, new: Image, *, lowered: bool) -> Iterator[str]:
@@ -264,8 +270,9 @@ def _dynamic(old: Image, new: Image, *, lowered: bool) -> Iterator[str]:
             yield f"the dynamic entry {tag:#x} is gone"
 
 
-def _tables(image: Image) -> Iterator[tuple[int, int]]:
+def _tables(file: Opened) -> Iterator[tuple[int, int]]:
     """Yield the address ranges of headers and tables, which an editor may move and whose old place it may fill."""
+    image, count = file.image, file.symbols
     loads = [s for s in image.segments if s.type == image_.PT_LOAD]
     for start, size in (
         (0, 16 + image.layout.ehdr.size),
@@ -277,7 +284,6 @@ def _tables(image: Image) -> Iterator[tuple[int, int]]:
     for segment in image.segments:
         if segment.type in (image_.PT_DYNAMIC, image_.PT_INTERP, image_.PT_NOTE):
             yield segment.vaddr, segment.vaddr + segment.filesz
-    count = symbol_count(image)
     for tag, size in (
         (image_.DT_STRTAB, image.tag(image_.DT_STRSZ) or 0),
         (image_.DT_SYMTAB, count * image.layout.sym.size),

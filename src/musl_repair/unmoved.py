@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Final
 from musl_repair import elfimage as image_
 from musl_repair.errors import ElfError
 from musl_repair.notes import all_notes
-from musl_repair.segment import Section, Sections
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from musl_repair.elfimage import Image, Segment
+    from musl_repair.sections import Opened, Section
 
 _SHT_STRTAB: Final = 3
 _SHT_HASH: Final = 5
@@ -32,6 +32,8 @@ _TABLES: Final = frozenset(
     }
 )  # fmt: skip
 """Section types of the loader's tables, which an editor may move: symbols, strings, hashes, relocations, notes, ..."""
+_RESIZED: Final = frozenset({_SHT_STRTAB, _SHT_DYNAMIC})
+"""Those of them that an editor may make longer."""
 _NUMBERED: Final = frozenset({_SHT_SYMTAB, _SHT_STRTAB})
 """Types of sections that are not loaded and that follow the numbers and names of sections."""
 _LOWERED: Final = frozenset({image_.SHT_REL, image_.SHT_RELA, image_.SHT_RELR})
@@ -58,24 +60,25 @@ _KINDS: Final = {
 
 
 def layout_differences(
-    old: Image, new: Image, page_size: int, tables: Callable[[Image], Iterator[tuple[int, int]]]
+    source: Opened, edited: Opened, page_size: int, tables: Callable[[Opened], Iterator[tuple[int, int]]]
 ) -> Iterator[str]:
     """Yield, in words, all that is mapped or described otherwise; tables gives the loader's tables' address ranges.
 
     Where the source itself has a fault, the same fault in the edited file is none.
     """
-    before = {*_layout_faults(old, page_size), *_section_faults(old)}
+    old, new = source.image, edited.image
+    before = {*_layout_faults(old, page_size), *_section_faults(source)}
     yield from (fault for fault in _layout_faults(new, page_size) if fault not in before)
     yield from _headers(old, new)
     yield from _segments(old, new)
-    content = _content(old, tables)
+    content = _content(source, tables)
     yield from _mapping(old, new, [*content, *_empty(old)])
     if Counter(all_notes(old)) != Counter(all_notes(new)):
         yield "the notes changed"
     for start, end in content:
         if not _same(old, new, start, end - start):
             yield f"mapped bytes between {start:#x} and {end:#x} changed"
-    yield from (fault for fault in _section_faults(new) if fault not in before)
+    yield from (fault for fault in _section_faults(edited) if fault not in before)
 
 
 def _headers(old: Image, new: Image) -> Iterator[str]:
@@ -189,10 +192,10 @@ def _empty(image: Image) -> Iterator[tuple[int, int]]:
 # What is mapped
 
 
-def _content(image: Image, tables: Callable[[Image], Iterator[tuple[int, int]]]) -> list[tuple[int, int]]:
+def _content(file: Opened, tables: Callable[[Opened], Iterator[tuple[int, int]]]) -> list[tuple[int, int]]:
     """Return the address ranges in the file that are not the loader's tables: code, constants, data, init arrays."""
-    sections = Sections(image, bytearray()).all
-    return sorted(_section_ranges(image, sections) if sections else _ranges_between(image, sorted(tables(image))))
+    image, sections = file.image, file.sections.all
+    return sorted(_section_ranges(image, sections) if sections else _ranges_between(image, sorted(tables(file))))
 
 
 def _section_ranges(image: Image, sections: tuple[Section, ...]) -> Iterator[tuple[int, int]]:
@@ -222,15 +225,22 @@ def _same(old: Image, new: Image, vaddr: int, size: int) -> bool:
         one, other = old.at(vaddr, size), new.at(vaddr, size)
     except ElfError:
         return False
+    return _equal(one, other)
+
+
+def _equal(one: memoryview, other: memoryview) -> bool:
     # As bytes, in pieces: views compare number by number, which takes thirty times as long.
-    return all(one[at : at + _PIECE].tobytes() == other[at : at + _PIECE].tobytes() for at in range(0, size, _PIECE))
+    pieces = range(0, len(one), _PIECE)
+    return len(one) == len(other) and all(
+        one[at : at + _PIECE].tobytes() == other[at : at + _PIECE].tobytes() for at in pieces
+    )
 
 
 # The section headers
 
 
-def _section_faults(image: Image) -> Iterator[str]:
-    sections = Sections(image, bytearray()).all
+def _section_faults(file: Opened) -> Iterator[str]:
+    image, sections = file.image, file.sections.all
     loads = _loads(image)
     for section in sections:
         if section.type == _SHT_NOBITS or not section.size:
@@ -259,49 +269,52 @@ def _missing_tables(image: Image, sections: tuple[Section, ...]) -> Iterator[str
         yield "no section is at the address of PT_DYNAMIC"
 
 
-def section_differences(old: Image, new: Image, *, lowered: bool) -> Iterator[str]:
+def section_differences(source: Opened, edited: Opened, *, lowered: bool) -> Iterator[str]:
     """Yield what the section headers of an edited file say otherwise: readelf, strip and the next editor go by them."""
-    before, after = Sections(old, bytearray()), Sections(new, bytearray())
-    if not before.all:
+    before, after = source.sections.all, edited.sections.all
+    if not before:
         return
-    if len(after.all) < len(before.all):
+    if len(after) < len(before):
         yield "section headers were lost"
-    described, found = (Counter(_descriptions(*one, lowered=lowered)) for one in ((old, before), (new, after)))
+    described, found = (Counter(_descriptions(file, lowered=lowered)) for file in (source, edited))
     lost = described - found
     for name, *_ in sorted(lost):
         yield f"the section header of {_words(name)} changed"
-    contents = Counter(_unloaded(new, after))
-    for name, _ in (Counter(_unloaded(old, before)) - contents).elements():
-        yield f"the content of the section {_words(name)} changed"
+    left: dict[bytes, list[memoryview]] = {}
+    for name, content in _unloaded(edited):
+        left.setdefault(name, []).append(content)
+    for name, content in _unloaded(source):
+        same = next((index for index, other in enumerate(left.get(name, ())) if _equal(content, other)), None)
+        if same is None:
+            yield f"the content of the section {_words(name)} changed"
+        else:
+            del left[name][same]
 
 
 def _words(name: bytes) -> str:
     return name.decode("utf-8", "replace") or "no name"
 
 
-def _descriptions(image: Image, sections: Sections, *, lowered: bool) -> Iterator[tuple[bytes, tuple[int, ...]]]:
+def _descriptions(file: Opened, *, lowered: bool) -> Iterator[tuple[bytes, tuple[int, ...]]]:
     """Yield name and fields of each section: of what may move, only what does not depend on where it is."""
-    interpreters = {s.vaddr for s in image.segments if s.type == image_.PT_INTERP}
-    for index, section in enumerate(sections.all):
+    interpreters = {s.vaddr for s in file.image.segments if s.type == image_.PT_INTERP}
+    for name, section in zip(file.sections.names, file.sections.all, strict=True):
         if lowered and section.type in _LOWERED:
             continue
         own = (section.type, section.flags)
-        if section.type in _TABLES or section.type in _NUMBERED or section.vaddr in interpreters:
-            yield sections.name(index), own
+        if section.type in _NUMBERED or section.vaddr in interpreters or section.type in _RESIZED:
+            yield name, own
+        elif section.type in _TABLES:
+            linked = file.sections.all[section.link].type if section.link < len(file.sections.all) else -1
+            yield name, (*own, section.size, linked)
         elif section.flags & image_.SHF_ALLOC:
-            yield sections.name(index), (*own, section.vaddr, section.size, section.entry)
+            yield name, (*own, section.vaddr, section.size, section.entry)
         else:
-            yield sections.name(index), (*own, section.size)
+            yield name, (*own, section.size)
 
 
-def _unloaded(image: Image, sections: Sections) -> Iterator[tuple[bytes, bytes]]:
+def _unloaded(file: Opened) -> Iterator[tuple[bytes, memoryview]]:
     """Yield name and content of the sections that no loader maps: comments, attributes, what is for debuggers."""
-    for index, section in enumerate(sections.all):
+    for name, section in zip(file.sections.names, file.sections.all, strict=True):
         if _is_content(section) and section.type not in _NUMBERED and not section.flags & image_.SHF_ALLOC:
-            yield sections.name(index), bytes(image.data[section.offset : section.offset + section.size])
-
-
-def section_names(image: Image) -> tuple[bytes, ...]:
-    """Return the names of all sections in their order."""
-    sections = Sections(image, bytearray())
-    return tuple(sections.name(index) for index in range(len(sections.all)))
+            yield name, file.image.data[section.offset : section.offset + section.size]

@@ -210,7 +210,7 @@ def digest_field(algorithm: str, digest: bytes) -> str:
     return f"{algorithm}={base64.urlsafe_b64encode(digest).rstrip(b'=').decode()}"
 
 
-def record_row(name: str, content: bytes) -> Row:
+def record_row(name: str, content: bytes | bytearray | memoryview) -> Row:
     """Return the row of RECORD for a file with this content."""
     return Row(name, digest_field("sha256", hashlib.sha256(content).digest()), str(len(content)))
 

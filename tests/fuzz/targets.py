@@ -18,11 +18,10 @@ with atheris.instrument_imports(include=["musl_repair"]):
     from musl_repair.elf import read_elf
     from musl_repair.elfimage import read_image
     from musl_repair.errors import ArchiveError, ElfError, PatchError, WheelError
-    from musl_repair.mend import mend_notes, mend_symbols
     from musl_repair.patches import Patch
-    from musl_repair.proof import prove
     from musl_repair.relr import has_relr, lower_relr
     from musl_repair.wheel import read_wheel
+    from proving import mended, prove
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,8 +55,7 @@ def proof(data: bytes) -> None:
     """Take any bytes for the edited file: they are accepted only if a loader reads the same."""
     before = read_elf(SOURCE)
     try:
-        mended = mend_symbols(SOURCE, mend_notes(SOURCE, data))
-        after = prove(before, SOURCE, mended, Patch("file"), page_size=0x1000, editor="chance")
+        after = prove(before, SOURCE, mended(SOURCE, data), Patch("file"), page_size=0x1000, editor="chance")
     except (PatchError, ElfError):
         return
     if after != before:

@@ -1,0 +1,71 @@
+"""One ELF file and its patch → the edited file and its facts: stripped, edited by patchelf, mended, lowered, proved."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from musl_repair.elf import Elf, read_elf
+from musl_repair.errors import ElfError, PatchError
+from musl_repair.mend import mend
+from musl_repair.proof import prove
+from musl_repair.relr import lower_relr
+from musl_repair.sections import Opened
+
+if TYPE_CHECKING:
+    from musl_repair.elfimage import Content
+    from musl_repair.patchelf import Patchelf
+    from musl_repair.patches import Patch
+    from musl_repair.strip import Strip
+
+
+class Editors(NamedTuple):
+    """The programs that edit ELF files; None for one that there is no use for."""
+
+    patchelf: Patchelf | None
+    strip: Strip | None = None
+
+
+class Edited(NamedTuple):
+    """An edited file and its facts."""
+
+    content: Content
+    elf: Elf
+
+
+def edit(source: Content, before: Elf, patch: Patch, editors: Editors, *, page_size: int) -> Edited:
+    """Edit a file, whose facts are before, as its patch says.
+
+    page_size is the largest page of its architecture, in bytes. Raises PatchError where an editor fails, or leaves a
+    file that is not what the patch says or in anything else not what it was.
+    """
+    if patch.strip and editors.strip is not None:
+        source, before = _stripped(source, before, patch, editors.strip)
+    editor = str(editors.patchelf) if patch.edits else "relr lowering"
+    try:
+        opened = edited = Opened(source)
+        written = False
+        if patch.edits and editors.patchelf is not None:
+            edited = Opened(editors.patchelf.edit(source, patch, page_size=page_size))
+            edited, written = _replaced(edited, mend(opened, edited))
+        if patch.lower_relr:
+            edited, lowered = _replaced(edited, lower_relr(edited.image.data))
+            written = written or lowered
+    except ElfError as error:
+        raise PatchError(f"{patch.member}: {editor} left a broken file: {error}") from error
+    elf = prove(before, opened, edited, patch, page_size=page_size, editor=editor, ours=written)
+    return Edited(edited.image.data, elf)
+
+
+def _replaced(file: Opened, content: Content) -> tuple[Opened, bool]:
+    """Return the file with this content, and whether that is another one than it had."""
+    return (file, False) if content is file.image.data else (Opened(content), True)
+
+
+def _stripped(source: Content, before: Elf, patch: Patch, strip: Strip) -> Edited:
+    """Strip a file, whose facts are to stay those that it had."""
+    content = strip.strip(source, patch.member)
+    found = read_elf(content)
+    if replace(found, page_size=before.page_size) != before:
+        raise PatchError(f"{patch.member}: {strip} changed more than symbols and debug information")
+    return Edited(content, found)

@@ -1,0 +1,32 @@
+"""Files as bytes, edited and proved as a repair does it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from musl_repair import mend, proof
+from musl_repair.errors import ElfError, PatchError
+from musl_repair.sections import Opened
+
+if TYPE_CHECKING:
+    from musl_repair.elf import Elf
+    from musl_repair.elfimage import Content
+    from musl_repair.patches import Patch
+
+
+def mended(source: Content, edited: Content) -> Content:
+    """Return an edited file put right; the same object where nothing is wrong."""
+    opened = Opened(edited)
+    content = mend.mend(Opened(source), opened)
+    return edited if content is opened.image.data else content
+
+
+def prove(
+    before: Elf, source: Content, content: Content, patch: Patch, *, page_size: int, editor: str, ours: bool = False
+) -> Elf:
+    """Return the facts of an edited file. Raises PatchError where it is not what the patch says."""
+    try:
+        opened, edited = Opened(source), Opened(content)
+    except ElfError as error:
+        raise PatchError(f"{patch.member}: {editor} left a broken file: {error}") from error
+    return proof.prove(before, opened, edited, patch, page_size=page_size, editor=editor, ours=ours)
