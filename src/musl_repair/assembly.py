@@ -5,30 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from musl_repair.archive import Archive, Date, Member
 from musl_repair.editing import edit
 from musl_repair.overlay import Fresh, make_fresh
 from musl_repair.wheel import MOUNT, Row, install_path, new_record, record_row, retagged_metadata, sha256_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import PurePosixPath
-    from typing import Protocol
 
+    from musl_repair.archive import Archive, Date, Member
     from musl_repair.editing import Editors
     from musl_repair.elf import Elf
     from musl_repair.elfimage import Content
     from musl_repair.facts import Facts
+    from musl_repair.pipeline import Run
     from musl_repair.plan import Plan
     from musl_repair.sysroot import Sysroot
-
-    class Run(Protocol):
-        """A way to make all members: `map`, or one that makes several at once and keeps the order."""
-
-        def __call__(
-            self, make: Callable[[str], Member | Made], names: Iterable[str], /
-        ) -> Iterator[Member | Made]: ...
-
 
 _PROGRAM: Final = 0o100755
 _FILE: Final = 0o100644
@@ -61,6 +53,10 @@ class Made(NamedTuple):
     row: Row
     elf: Elf | None = None
     sha256: str = ""
+
+
+def _weight(made: Made) -> int:
+    return len(made.fresh.stored)
 
 
 class _Content(NamedTuple):
@@ -99,20 +95,23 @@ class Assembly:
         wheel = self._facts.wheel
         rows: dict[str, Row] = {}
         kept: list[str] = []
-        for entry in run(self._make, self._names()):
-            if isinstance(entry, Member):
-                kept.append(entry.name)
-                yield entry
-            else:
-                rows[entry.row.path] = entry.row
-                if entry.elf is not None:
-                    self.edited[entry.sha256] = entry.elf
-                yield entry.fresh
+        names = list(self._names())
+        all_made = run(self._make, filter(self._is_made, names), _weight)
+        for name in names:
+            if not self._is_made(name):
+                kept.append(name)
+                yield self._kept(name)
+                continue
+            made = next(all_made)
+            rows[made.row.path] = made.row
+            if made.elf is not None:
+                self.edited[made.sha256] = made.elf
+            yield made.fresh
         unlisted = [name for name in self._facts.unlisted if name not in {*rows, *self._plan.dropped}]
         rows |= {name: record_row(name, self._archive.read(name)) for name in unlisted}
-        for made in self._documents(rows):
-            rows[made.row.path] = made.row
-            yield made.fresh
+        for document in self._documents(rows):
+            rows[document.row.path] = document.row
+            yield document.fresh
         record = new_record(wheel, kept, rows).encode()
         yield self._finish(_Content(wheel.record_name, record, self._mode(wheel.record_name), self._date)).fresh
 
@@ -138,17 +137,23 @@ class Assembly:
             content = write_sbom(self._plan, digests, self._sysroot.distribution(), self._form.date)
             yield self._finish(_Content(documents.sbom, content, _FILE, self._date))
 
-    def _make(self, name: str) -> Member | Made:
-        """Return a member of the new wheel by its name: the old one, or one made now. Runs in any thread."""
-        if name in self._patches or name in self._grafts or name in self._moved:
-            return self._edited(name)
-        if name in self._launchers:
-            return self._finish(self._launcher(name))
-        if name == self._metadata and self._plan.retags:
-            text = retagged_metadata(self._facts.wheel.metadata, self._plan.result)
-            return self._finish(_Content(name, text.encode(), self._mode(name), self._member_date(name)))
+    def _is_made(self, name: str) -> bool:
+        """Whether a member of the new wheel is not simply the old one."""
+        changed = name in self._patches or name in self._grafts or name in self._moved or name in self._launchers
+        return changed or (name == self._metadata and self._plan.retags)
+
+    def _kept(self, name: str) -> Member:
         member = self._archive.members[name]
         return member if self._form.date is None else replace(member, date=self._form.date)
+
+    def _make(self, name: str) -> Made:
+        """Return a member of the new wheel that is made now. Runs in any thread."""
+        if name in self._launchers and name not in self._patches:
+            return self._finish(self._launcher(name))
+        if name == self._metadata:
+            text = retagged_metadata(self._facts.wheel.metadata, self._plan.result)
+            return self._finish(_Content(name, text.encode(), self._mode(name), self._member_date(name)))
+        return self._edited(name)
 
     def _member_date(self, name: str) -> Date:
         return self._form.date or self._archive.members[name].date

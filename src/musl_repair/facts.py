@@ -6,19 +6,21 @@ import hashlib
 from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from musl_repair.elf import Elf, read_elf
 from musl_repair.elfimage import MAGIC
 from musl_repair.errors import ElfError
+from musl_repair.pipeline import one_by_one
 from musl_repair.sysroot import Unusable
 from musl_repair.wheel import Row, Wheel, digest_field, hash_fault, install_path, read_wheel, size_fault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import PurePosixPath
 
     from musl_repair.archive import Archive, Member
+    from musl_repair.pipeline import Run
 
 _LARGE: Final = 8 << 20
 """Bytes; a file that is no ELF file is only held whole up to here."""
@@ -95,14 +97,6 @@ def _file(elf: Elf | None) -> Elf | Unusable:
     return elf if elf.loadable else Unusable("not a shared object")
 
 
-class Run(Protocol):
-    """A way to do something to all names: `map`, or one that does several at once and keeps the order."""
-
-    def __call__(self, make: Callable[[str], Reading], names: Iterable[str], /) -> Iterator[Reading]:
-        """Yield make(name) for every name, in order."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Known:
     """What need not be read again: earlier readings of raw copies, and ELF files by the SHA-256 of their content."""
@@ -112,7 +106,7 @@ class Known:
 
 
 def read_facts(
-    filename: str, archive: Archive, *, run: Run = map, known: Known | None = None, verify: bool = True
+    filename: str, archive: Archive, *, run: Run = one_by_one, known: Known | None = None, verify: bool = True
 ) -> Facts:
     """Read a wheel. filename is the wheel's name, which the archive on disk need not have.
 

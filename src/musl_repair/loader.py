@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import posixpath
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
@@ -41,18 +42,25 @@ class Mounted:
         """Take the installed files of a wheel; folders in angle brackets are the wheel's, all else is the system's."""
         self._files: Final = files
         self._system: Final = system
+        self._shortest: Final[dict[PurePosixPath, PurePosixPath]] = {}
 
     def read(self, path: PurePosixPath) -> Elf | Unusable | None:
         """Return what is at a path. No ".." leads out of a wheel's folder: where the others are, nobody knows."""
         if is_mounted(path):
-            shortest = PurePosixPath(posixpath.normpath(path))
+            shortest = self._normal(path)
             return self._files.get(shortest) if shortest.parts[:2] == path.parts[:2] else None
         return None if self._system is None else self._system.read(path)
+
+    def _normal(self, path: PurePosixPath) -> PurePosixPath:
+        shortest = self._shortest.get(path)
+        if shortest is None:
+            shortest = self._shortest[path] = PurePosixPath(posixpath.normpath(path))
+        return shortest
 
     def real(self, path: PurePosixPath) -> PurePosixPath:
         """Return the path in its shortest form: a wheel has no links, a system may."""
         if is_mounted(path):
-            return PurePosixPath(posixpath.normpath(path))
+            return self._normal(path)
         return path if self._system is None else self._system.real(path)
 
 
@@ -130,6 +138,7 @@ def expand_entry(entry: str, origin: PurePosixPath) -> PurePosixPath:
     return PurePosixPath(entry)
 
 
+@lru_cache(maxsize=1024)  # many files of a wheel lie in one folder and have one rpath
 def expand_rpath(rpath: str | None, origin: PurePosixPath) -> tuple[PurePosixPath, ...]:
     """Return the folders of an rpath, none if it has an unknown token. origin is the file's folder as opened."""
     entries = rpath_entries(rpath)
@@ -172,6 +181,7 @@ class _Load:
         self._scope = scope
         self._loaded: dict[PurePosixPath, PurePosixPath] = {}
         self._names: dict[str, PurePosixPath] = {}
+        self._named: set[PurePosixPath] = set()
         self._chain: dict[PurePosixPath, PurePosixPath | None] = {}
 
     def closure(self, root: PurePosixPath) -> tuple[Need, ...]:
@@ -204,8 +214,8 @@ class _Load:
         # Device and inode decide whether it is the same library. The first search that finds it gives it its short
         # name: that of the path by which it was loaded, and it never gets another.
         found = self._loaded.setdefault(self._world.real(found), found)
-        if "/" not in name and found not in self._names.values():
-            self._names.setdefault(found.name, found)
+        if "/" not in name and found not in self._named:
+            self._named.add(self._names.setdefault(found.name, found))
         return Need(needed_by, name, found, searched=searched)
 
     def _folders(self, needed_by: PurePosixPath) -> Iterable[PurePosixPath]:

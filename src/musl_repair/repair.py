@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
 from musl_repair.archive import Archive
 from musl_repair.assembly import Assembly, Form
@@ -18,22 +16,23 @@ from musl_repair.errors import OutputError, PatchError, RefusedError
 from musl_repair.facts import Facts, Known, read_facts
 from musl_repair.findings import errors_in, is_failure
 from musl_repair.overlay import replace_file, write_archive
+from musl_repair.pipeline import pipeline
 from musl_repair.plan import Plan, make_plan
 from musl_repair.reading import read_wheel_file
 from musl_repair.strip import find_strip
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from musl_repair.elf import Elf
     from musl_repair.options import Options
     from musl_repair.patchelf import Patchelf
+    from musl_repair.pipeline import Run
     from musl_repair.policy import Architecture
     from musl_repair.strip import Strip
     from musl_repair.sysroot import Sysroot
 
-_Made = TypeVar("_Made")
 _ANY_SIZE: Final = Limits(1 << 63)
 """For what we have written ourselves."""
 
@@ -61,7 +60,7 @@ class Tools:
     limits: Limits = field(default_factory=Limits)
     """How far the input may inflate."""
     progress: Callable[[str], None] = lambda _name: None
-    """Called with each member when its turn comes: to be read, made, and read back."""
+    """Called with each member whose turn comes to be read, made, or read back."""
 
 
 def plan_wheel(wheel: Path, sysroot: Sysroot, options: Options, limits: Limits | None = None) -> Plan:
@@ -80,8 +79,7 @@ def repair_wheel(wheel: Path, folder: Path, sysroot: Sysroot, options: Options, 
     The folder sees a whole, checked wheel or nothing new; the input is never changed. Raises RefusedError with all
     findings where the wheel cannot be repaired, another MuslRepairError where something else is wrong.
     """
-    with Archive(wheel, tools.limits) as archive, ThreadPoolExecutor(tools.jobs) as pool:
-        run = partial(_in_order, pool, tools.jobs + 1, tools.progress)
+    with Archive(wheel, tools.limits) as archive, pipeline(tools.jobs, tools.progress) as run:
         facts = read_facts(wheel.name, archive, run=run, verify=tools.verify_input)
         plan = make_plan(facts, sysroot, options)
         if is_failure(plan.findings, strict=options.strict):
@@ -129,9 +127,7 @@ def _copy(wheel: Path, out: BinaryIO) -> None:
         shutil.copyfileobj(source, out)
 
 
-def _verify(
-    written: Path, plan: Plan, source: Facts, edited: Mapping[str, Elf], leniency: Leniency, run: Callable[..., Any]
-) -> None:
+def _verify(written: Path, plan: Plan, source: Facts, edited: Mapping[str, Elf], leniency: Leniency, run: Run) -> None:
     """Read the new wheel back and judge it as anybody's. Raises PatchError: what is wrong now is our doing.
 
     Raw copies were read as members of the input, and files of the same content are not parsed again.
@@ -143,21 +139,3 @@ def _verify(
     if wrong:
         details = "\n".join(f"  {found.code}  {found.subject}: {found.detail}" for found in wrong)
         raise PatchError(f"{name} is not right after the repair, so it was not kept:\n{details}")
-
-
-def _in_order(
-    pool: ThreadPoolExecutor,
-    window: int,
-    progress: Callable[[str], None],
-    make: Callable[[str], _Made],
-    names: Iterable[str],
-) -> Iterator[_Made]:
-    """Yield make(name) for all names in their order, made by the pool at most window names ahead."""
-    waiting: deque[Future[_Made]] = deque()
-    for name in names:
-        progress(name)
-        waiting.append(pool.submit(make, name))
-        if len(waiting) > window:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()

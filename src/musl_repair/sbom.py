@@ -15,7 +15,6 @@ from uuid import NAMESPACE_URL, uuid5
 
 from cyclonedx.model import ExternalReference, ExternalReferenceType, HashAlgorithm, HashType, Property, XsUri
 from cyclonedx.model.bom import Bom, BomMetaData
-from cyclonedx.model.bom_ref import BomRef
 from cyclonedx.model.component import Component, ComponentType
 from cyclonedx.model.component_evidence import ComponentEvidence, Occurrence
 from cyclonedx.model.dependency import Dependency
@@ -31,7 +30,7 @@ from musl_repair.loader import is_mounted
 from musl_repair.polyfilling import SOURCE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from musl_repair.archive import Date
     from musl_repair.grafts import Graft
@@ -45,6 +44,8 @@ _ADDRESS: Final = re.compile(r"https?://[!-~]+")
 _ESCAPE: Final = re.compile(r"%[0-9a-f]{2}")
 _APORTS: Final = "https://gitlab.alpinelinux.org/alpine/aports/-/tree/"
 _OWN_LICENSE: Final = "MIT"
+_PREFIX: Final = "musl-repair:"
+"""Of the names of properties that CycloneDX does not know."""
 
 
 def write_sbom(plan: Plan, digests: Mapping[str, str], distribution: Distribution, date: Date | None) -> bytes:
@@ -53,10 +54,12 @@ def write_sbom(plan: Plan, digests: Mapping[str, str], distribution: Distributio
     digests are the SHA-256 in hex of the new wheel's files by archive name, at least those of its ELF files. date is in
     UTC; without one the document has no time.
     """
-    wheel = _wheel(plan, digests)
+    wheel = _wheel(plan)
+    components = [_component(plan, graft, digests[graft.member], distribution) for graft in plan.grafts]
     bom = Bom(
-        components=[_component(plan, graft, digests[graft.member], distribution) for graft in plan.grafts],
-        dependencies=_dependencies(plan, wheel),
+        components=components,
+        # Only that there are some: the library warns of a graph without any.
+        dependencies=[Dependency(wheel.bom_ref, [Dependency(component.bom_ref) for component in components])],
         metadata=BomMetaData(
             component=wheel,
             tools=ToolRepository(components=[_tool()]),
@@ -65,6 +68,11 @@ def write_sbom(plan: Plan, digests: Mapping[str, str], distribution: Distributio
     )
     document: dict[str, Any] = json.loads(JsonV1Dot6(bom).output_as_string())
     document["components"].sort(key=itemgetter("bom-ref"))
+    # Plain lists, of hundreds of files in some wheels: the library, which orders and compares all it is given, would
+    # take longer for them than everything else that a repair does.
+    parts = list(_parts(plan, digests))
+    document["metadata"]["component"]["components"] = parts
+    document["dependencies"] = _dependencies(plan, str(wheel.bom_ref.value), parts)
     for component in document["components"]:
         # packageurl makes a name small after it has escaped it: libstdc%2b%2b.
         component["purl"] = _ESCAPE.sub(lambda found: found[0].upper(), component["purl"])
@@ -90,8 +98,7 @@ def _tool() -> Component:
     )
 
 
-def _wheel(plan: Plan, digests: Mapping[str, str]) -> Component:
-    """Return the wheel, with its own ELF files as its parts."""
+def _wheel(plan: Plan) -> Component:
     name = canonicalize_name(plan.result.distribution)
     purl = PackageURL("pypi", name=name, version=plan.result.version)
     return Component(
@@ -101,18 +108,19 @@ def _wheel(plan: Plan, digests: Mapping[str, str]) -> Component:
         bom_ref=purl.to_string(),
         purl=purl,
         properties=_properties(wheel=str(plan.result)),
-        components=[
-            Component(
-                type=ComponentType.FILE,
-                name=plan.members[path],
-                bom_ref=plan.members[path],
-                hashes=[_sha256(digests[plan.members[path]])],
-                properties=_properties(build_id=plan.resolution.elfs[path].build_id),
-            )
-            for path in plan.resolution.edges
-            if is_mounted(path)
-        ],
     )
+
+
+def _parts(plan: Plan, digests: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    """Yield the wheel's own ELF files as components in JSON, sorted by name."""
+    members = {plan.members[path]: path for path in plan.resolution.edges if is_mounted(path)}
+    for name, path in sorted(members.items()):
+        hashes = [{"alg": "SHA-256", "content": digests[name]}]
+        part: dict[str, Any] = {"bom-ref": name, "hashes": hashes, "name": name, "type": "file"}
+        build_id = plan.resolution.elfs[path].build_id
+        if build_id:
+            part["properties"] = [{"name": f"{_PREFIX}build-id", "value": build_id}]
+        yield part
 
 
 def _component(plan: Plan, graft: Graft, digest: str, distribution: Distribution) -> Component:
@@ -170,18 +178,18 @@ def _references(package: Package, vendor: str | None) -> Iterator[ExternalRefere
         yield ExternalReference(type=ExternalReferenceType.VCS, url=XsUri(_APORTS + package.commit), comment=comment)
 
 
-def _dependencies(plan: Plan, wheel: Component) -> list[Dependency]:
-    """Return who needs whom: the wheel its files, a file what musl loads for it."""
-    needs: dict[str, set[str]] = {}
+def _dependencies(plan: Plan, wheel: str, parts: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return in JSON who needs whom: the wheel its files, a file what musl loads for it."""
+    needs: dict[str, set[str]] = {graft.member: set() for graft in plan.grafts}
     for path, targets in plan.resolution.edges.items():
         needs[plan.members[path]] = {plan.members[at] for at in targets.values()}
     grafts = {graft.name: graft.member for graft in plan.grafts}
     for patch in plan.patches:
         if patch.added:
             needs[patch.member] |= {grafts[name] for name in patch.added if name in grafts}
-    needs[str(wheel.bom_ref.value)] = {part.name for part in wheel.components}
+    needs[wheel] = {part["name"] for part in parts}
     return [
-        Dependency(BomRef(member), [Dependency(BomRef(target)) for target in sorted(targets)])
+        {"dependsOn": sorted(targets), "ref": member} if targets else {"ref": member}
         for member, targets in sorted(needs.items())
     ]
 
@@ -192,6 +200,4 @@ def _sha256(digest: str) -> HashType:
 
 def _properties(**values: str | None) -> list[Property]:
     """Return what CycloneDX has no field for, without what is not known."""
-    return [
-        Property(name=f"musl-repair:{name.replace('_', '-')}", value=value) for name, value in values.items() if value
-    ]
+    return [Property(name=f"{_PREFIX}{name.replace('_', '-')}", value=value) for name, value in values.items() if value]

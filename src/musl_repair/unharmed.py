@@ -39,6 +39,8 @@ _LOWERED: Final = frozenset(
     }
 )  # fmt: skip
 """Entries that change when DT_RELR is lowered."""
+_SHN_UNDEF: Final = 0
+_SHN_LORESERVE: Final = 0xFF00
 _MAX_VERSIONS: Final = 0x8000
 """As many as DT_VERSYM has indices for."""
 
@@ -70,8 +72,7 @@ def _symbols(source: Opened, edited: Opened) -> Iterator[str]:
         return
     if not count:
         return
-    size = count * old.layout.sym.size
-    if _bytes(old, image_.DT_SYMTAB, size) != _bytes(new, image_.DT_SYMTAB, size) or not _same_names(old, new):
+    if _without_sections(old, count) != _without_sections(new, count) or not _same_names(old, new):
         before, after = list(_symbol_values(old, count)), list(_symbol_values(new, count))
         changed = [one for one, other in zip(before, after, strict=True) if one != other]
         if changed:
@@ -91,6 +92,20 @@ def _bytes(image: Image, tag: int, size: int) -> bytes:
     return b"" if address is None else bytes(image.at(address, size))
 
 
+def _without_sections(image: Image, count: int) -> tuple[bytearray, list[int]]:
+    """Return the symbols without the numbers of their sections, and what these numbers say of the definitions."""
+    table = bytearray(_bytes(image, image_.DT_SYMTAB, count * image.layout.sym.size))
+    numbers = columns(image.layout, memoryview(bytes(table))).sections.tolist()
+    size, place = image.layout.sym.size, 6 if image.layout.bits == 64 else 14
+    table[place::size] = table[place + 1 :: size] = bytes(len(numbers))
+    return table, list(map(_definition, numbers))
+
+
+def _definition(section: int) -> int:
+    """Return what a symbol's section number says of it, whatever numbers the sections have: which it is, if special."""
+    return section if section == _SHN_UNDEF or section >= _SHN_LORESERVE else 1
+
+
 def _same_names(old: Image, new: Image) -> bool:
     """Whether the new string table begins with the whole old one, so that all old offsets mean the same names."""
     before = _bytes(old, image_.DT_STRTAB, old.tag(image_.DT_STRSZ) or 0)
@@ -106,8 +121,8 @@ def _symbol_values(image: Image, count: int) -> Iterator[tuple[bytes, ...]]:
             name, info, other, section, value, size = fields
         else:
             name, value, size, info, other, section = fields
-        defined = section if section == 0 or section >= 0xFF00 else 1
-        yield strings[name : strings.find(b"\0", name)], repr((info, other, defined, value, size)).encode()
+        rest = info, other, _definition(section), value, size
+        yield strings[name : strings.find(b"\0", name)], repr(rest).encode()
 
 
 def _versions(image: Image) -> Iterator[tuple[int, ...]]:
