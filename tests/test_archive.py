@@ -8,7 +8,6 @@ import struct
 import sys
 import zipfile
 import zlib
-from dataclasses import replace
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 import pytest
@@ -279,7 +278,7 @@ def test_an_archive_of_more_members_than_16_bits_count_is_read_by_zipfile() -> N
     names = [f"{number:x}" for number in range(0x10001)]
     one = make_fresh("", b"", mode=0o100644, date=TODAY)
     with Archive(WHEELS[0]) as source:
-        write_archive(out, source, (replace(one, name=name) for name in names))
+        write_archive(out, source, (one._replace(name=name) for name in names))
     with zipfile.ZipFile(out) as read:
         assert names == read.namelist()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import zipfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
@@ -29,6 +28,7 @@ from musl_repair.archive import Archive
 from musl_repair.elf import read_elf
 from musl_repair.errors import ArchiveError, ElfError, MuslRepairError, WheelError
 from musl_repair.facts import Facts, Known, RecordFault, read_facts
+from musl_repair.pipeline import pipeline
 from musl_repair.sysroot import Unusable
 from musl_repair.wheel import MOUNT
 
@@ -263,8 +263,8 @@ def test_without_verifying_elf_files_are_read_and_others_are_not(tmp_path: Path)
 
 
 def test_several_readers_at_once_find_the_same() -> None:
-    with Archive(DEMO_WHEEL) as archive, ThreadPoolExecutor(4) as pool:
-        assert read_facts(DEMO, archive) == read_facts(DEMO, archive, run=pool.map)
+    with Archive(DEMO_WHEEL) as archive, pipeline(4, lambda _name: None) as run:
+        assert read_facts(DEMO, archive) == read_facts(DEMO, archive, run=run)
 
 
 def test_what_is_known_is_taken_for_raw_copies_only(tmp_path: Path) -> None:

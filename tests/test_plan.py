@@ -678,5 +678,5 @@ def test_grafts_of_equal_names_have_equal_bytes(
     seen: dict[str, tuple[str, Patch]] = {}
     for member, edit in chain.from_iterable(edits_by_name(plan).items() for plan in plans):
         name = member.rpartition("/")[2]
-        edit = (edit[0], replace(edit[1], member=name))
+        edit = (edit[0], edit[1]._replace(member=name))
         assert seen.setdefault(name, edit) == edit

@@ -423,5 +423,5 @@ def test_several_edits_in_one_call_of_an_old_patchelf_are_refused_where_they_are
 ) -> None:
     if release.version >= (0, 14, 5):
         pytest.skip("this release can do several edits in one call")
-    found = outcomes(replace(release, version=(0, 99)), judge)
+    found = outcomes(release._replace(version=(0, 99)), judge)
     assert found["refused"] > found["good"] > 0, found

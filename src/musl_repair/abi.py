@@ -16,19 +16,18 @@ from enum import Enum
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from musl_repair.errors import PlatformError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
 _FORMAT = 1
 _RELEASE = re.compile(r"(\d+)\.(\d+)\.(\d+)(?:[-_].*)?")
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Release:
+class Release(NamedTuple):
     """A release of musl; ordered."""
 
     major: int
@@ -51,14 +50,14 @@ class Release:
         return f"{self.major}.{self.minor}.{self.patch}"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Span:
+class Span(NamedTuple):
     """Releases in a row that have a symbol: from first on, up to but without until; None: to this day."""
 
     first: Release
     until: Release | None
 
-    def __contains__(self, release: Release) -> bool:
+    def has(self, release: Release) -> bool:
+        """Say whether a release is one of them."""
         return self.first <= release and (self.until is None or release < self.until)
 
 
@@ -88,7 +87,7 @@ class History:
 
     def resolves(self, name: str, release: Release) -> bool:
         """Say whether a relocation against the name binds: to an export, or to an alias of the loader."""
-        return any(release in span for span in self._bindings(name))
+        return any(span.has(release) for span in self._bindings(name))
 
     def since(self, name: str) -> Release | None:
         """Return the first release from which on every release resolves the name in relocations.
@@ -109,7 +108,12 @@ class History:
 
     def exports(self, release: Release) -> frozenset[str]:
         """Return the names that libc's dynamic symbol table holds; empty before the first release."""
-        return frozenset(name for name, spans in self._spans.items() if any(release in span for span in spans))
+        return frozenset(name for name, spans in self._spans.items() if any(span.has(release) for span in spans))
+
+    def exports_now(self, name: str) -> bool:
+        """Say whether libc's dynamic symbol table holds the name in the newest release."""
+        spans = self._spans.get(name)
+        return spans is not None and spans[-1].until is None
 
     def identify(self, exports: Collection[str]) -> tuple[Release, ...]:
         """Tell musl's release from the exports of a libc: all the releases that fit equally well, in order.
@@ -144,7 +148,7 @@ def _misfit(release: Release, counts: Mapping[tuple[tuple[Span, ...], bool], int
     """
     missing = early = late = 0
     for (spans, seen), count in counts.items():
-        expected = any(release in span for span in spans)
+        expected = any(span.has(release) for span in spans)
         if expected and not seen:
             missing += count
         elif seen and not expected and release < spans[0].first:
@@ -177,9 +181,10 @@ def _replay(log: Mapping[str, Any], arch: str) -> History:
     first, newest = map(Release.parse, log["known"][arch])
     releases = tuple(release for release in map(Release.parse, log["releases"]) if release <= newest)
     spans: dict[str, tuple[Span, ...]] = {}
-    for name, span in _spans_in(log, arch, releases):
+    for names, span in _spans_in(log, arch, releases):
         if span.until is None or span.until > first:
-            spans[name] = (*spans.get(name, ()), Span(max(first, span.first), span.until))
+            clipped = (Span(max(first, span.first), span.until),)
+            spans |= {name: spans.get(name, ()) + clipped for name in names}
     aliases = log["loader_aliases"]
     return History(
         arch=arch,
@@ -190,16 +195,22 @@ def _replay(log: Mapping[str, Any], arch: str) -> History:
     )
 
 
-def _spans_in(log: Mapping[str, Any], arch: str, releases: tuple[Release, ...]) -> Iterator[tuple[str, Span]]:
-    """Replay the log; no name is both in the common part and in an architecture's, so they replay as one."""
-    since: dict[str, Release] = {}
+def _spans_in(log: Mapping[str, Any], arch: str, releases: tuple[Release, ...]) -> Iterator[tuple[Iterable[str], Span]]:
+    """Replay the log: yield names with the span that they share, those without an end last.
+
+    No name is both in the common part and in an architecture's, so they replay as one.
+    """
+    open_: dict[Release, dict[str, None]] = {}
     for release in releases:
+        arrived = open_.setdefault(release, {})
         for part in ("common", arch):
             for name in log["removed"].get(part, {}).get(str(release), ()):
-                yield name, Span(since.pop(name), release)
-            since.update(dict.fromkeys(log["symbols"].get(part, {}).get(str(release), ()), release))
-    for name, release in since.items():
-        yield name, Span(release, None)
+                since = next(one for one, names in open_.items() if name in names)
+                del open_[since][name]
+                yield (name,), Span(since, release)
+            arrived |= dict.fromkeys(log["symbols"].get(part, {}).get(str(release), ()))
+    for release, names in open_.items():
+        yield names, Span(release, None)
 
 
 def _alias_starts(aliases: Mapping[str, Any]) -> Iterator[tuple[str, Release]]:
@@ -264,8 +275,7 @@ def feature_since(feature: Feature, arch: str) -> Release | None:
     return None if text is None else max(first, Release.parse(text))
 
 
-@dataclass(frozen=True, slots=True)
-class Distribution:
+class Distribution(NamedTuple):
     """A release of a distribution as it came out: its musl, and how that differs from upstream's."""
 
     name: str
@@ -330,8 +340,7 @@ def hint(name: str, arch: str = "x86_64") -> str | None:
     return f"musl's own, removed in {removed}: compile against the headers of a newer musl"
 
 
-@dataclass(frozen=True, slots=True)
-class _Hint:
+class _Hint(NamedTuple):
     """What to say of some names. Exact ones come before patterns, and musl may have got them since."""
 
     text: str

@@ -9,8 +9,7 @@ import errno
 import os
 import stat
 import struct
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
 from musl_repair.central import ENCRYPTED, STORED, Limits, read_directory
 from musl_repair.codec import crc32, inflate, inflate_chunks
@@ -38,8 +37,7 @@ _HEAD: Final = 512
 """Of a member's stored bytes: enough for the first few of its content."""
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """One member of an archive as the central directory describes it; sizes in bytes."""
 
     name: str

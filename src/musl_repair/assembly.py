@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from musl_repair.editing import edit
@@ -36,8 +35,7 @@ os.execv(distribution({distribution!r}).locate_file({program!r}), sys.argv)
 '''
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
+class Form(NamedTuple):
     """How new members are written."""
 
     date: Date | None = None
@@ -144,7 +142,7 @@ class Assembly:
 
     def _kept(self, name: str) -> Member:
         member = self._archive.members[name]
-        return member if self._form.date is None else replace(member, date=self._form.date)
+        return member if self._form.date is None else member._replace(date=self._form.date)
 
     def _make(self, name: str) -> Made:
         """Return a member of the new wheel that is made now. Runs in any thread."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from musl_repair.graph import is_program
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import PurePosixPath
 
     from musl_repair.elf import Elf
@@ -60,19 +60,20 @@ def _own_unbound(
     return names.difference(*(names & elfs[other].exports for other in closure if other in elfs))
 
 
-def clashes(resolution: Resolution, libc: Iterable[str]) -> dict[PurePosixPath, dict[str, tuple[PurePosixPath, ...]]]:
+def clashes(
+    resolution: Resolution, in_libc: Callable[[str], bool]
+) -> dict[PurePosixPath, dict[str, tuple[PurePosixPath, ...]]]:
     """Return library → name → users, where a library defines a name that another imports and that libc has too.
 
-    libc is in the global scope, which is searched first: the library's own definition is never used.
+    in_libc says what libc has. It is in the global scope, which is searched first: the library's own definition is
+    never used.
     """
-    names = frozenset(libc)
     found: dict[PurePosixPath, dict[str, tuple[PurePosixPath, ...]]] = {}
-    offered = {path: elf.exports & names for path, elf in resolution.elfs.items()}
     for path, elf in sorted(resolution.elfs.items()):
-        libraries = [other for other in resolution.edges[path].values() if offered.get(other)]
-        for symbol in elf.imports:
-            for library in libraries:
-                if symbol.name in offered[library]:
-                    users = found.setdefault(library, {})
-                    users[symbol.name] = (*users.get(symbol.name, ()), path)
+        wanted = frozenset(symbol.name for symbol in elf.imports if in_libc(symbol.name))
+        for library in resolution.edges[path].values():
+            offered = resolution.elfs[library].exports if library in resolution.elfs else frozenset()
+            for name in sorted(wanted & offered):
+                users = found.setdefault(library, {})
+                users[name] = (*users.get(name, ()), path)
     return found

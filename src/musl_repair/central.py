@@ -9,7 +9,6 @@ import os
 import struct
 import unicodedata
 import zipfile
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
 from musl_repair.errors import ArchiveError
@@ -38,8 +37,7 @@ _MAX_DIRECTORY: Final = 32 << 20
 """Bytes: room for a quarter of a million members, more than any wheel has."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """How far an archive may inflate: a small one that inflates to much is made to fill memories and disks."""
 
     size: int = 8 << 30

@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from musl_repair.abi import Feature, feature_since
 from musl_repair.binding import Unbound, unbound_symbols
@@ -44,8 +43,7 @@ if TYPE_CHECKING:
     from musl_repair.wheel import WheelName
 
 
-@dataclass(frozen=True, slots=True)
-class Leniency:
+class Leniency(NamedTuple):
     """What a user has said to be in order."""
 
     excluded: tuple[str, ...] = ()
@@ -54,8 +52,7 @@ class Leniency:
     """Codes of findings that are not wanted."""
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(NamedTuple):
     """What is to be said of a wheel."""
 
     architecture: Architecture | None

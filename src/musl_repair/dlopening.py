@@ -6,8 +6,7 @@ Source: the ELF dlopen metadata specification (https://uapi-group.org/specificat
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from musl_repair.findings import Finding, finding
 
@@ -22,8 +21,7 @@ PRIORITIES: Final = ("required", "recommended", "suggested")
 _DEFAULT: Final = "recommended"
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(NamedTuple):
     """One library that a file may load, under any of some names."""
 
     sonames: tuple[str, ...]
@@ -37,8 +35,7 @@ class Wish:
         return priority in PRIORITIES and PRIORITIES.index(self.priority) <= PRIORITIES.index(priority)
 
 
-@dataclass(frozen=True, slots=True)
-class Wished:
+class Wished(NamedTuple):
     """A wish and whose it is."""
 
     member: str

@@ -6,7 +6,6 @@ Source: PEP 770 (<dist-info>/sboms), PEP 639 (<dist-info>/licenses).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -31,8 +30,7 @@ class LicenseText(NamedTuple):
     """A loader path."""
 
 
-@dataclass(frozen=True, slots=True)
-class Documents:
+class Documents(NamedTuple):
     """What is added to the dist-info."""
 
     sbom: str | None = None

@@ -33,8 +33,7 @@ class RecordFault(NamedTuple):
     fault: str
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """What reading one member brought."""
 
     member: Member
@@ -97,12 +96,11 @@ def _file(elf: Elf | None) -> Elf | Unusable:
     return elf if elf.loadable else Unusable("not a shared object")
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(NamedTuple):
     """What need not be read again: earlier readings of raw copies, and ELF files by the SHA-256 of their content."""
 
-    readings: Mapping[str, Reading] = field(default_factory=dict)
-    elfs: Mapping[str, Elf] = field(default_factory=dict)
+    readings: Mapping[str, Reading] = MappingProxyType({})
+    elfs: Mapping[str, Elf] = MappingProxyType({})
 
 
 def read_facts(

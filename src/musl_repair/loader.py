@@ -6,7 +6,6 @@ Source: musl 1.2.6 ldso/dynlink.c: load_library, path_open, fixup_rpath, decode_
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
@@ -69,8 +68,7 @@ def is_mounted(path: PurePosixPath) -> bool:
     return len(path.parts) > 1 and path.parts[1].startswith("<") and path.parts[1] != HOST.name
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(NamedTuple):
     """What the loader goes by besides the files."""
 
     loader: PurePosixPath
@@ -90,8 +88,7 @@ class Attempt(NamedTuple):
     outcome: str
 
 
-@dataclass(frozen=True, slots=True)
-class Need:
+class Need(NamedTuple):
     """One DT_NEEDED entry and what became of it."""
 
     needed_by: PurePosixPath

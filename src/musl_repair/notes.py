@@ -7,9 +7,8 @@ Source: System V ABI chapter 5 (note section); the x86-64 psABI and the Linux ex
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from musl_repair.elfimage import PT_NOTE
 from musl_repair.relocations import EM_386, EM_X86_64
@@ -28,8 +27,7 @@ _MAX_NOTES: Final = 4096
 """More than any linker writes: segments that overlap could have no end of them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Notes:
+class Notes(NamedTuple):
     """What the notes say; dlopen holds the JSON texts in file order."""
 
     build_id: str | None = None

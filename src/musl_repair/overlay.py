@@ -9,8 +9,7 @@ import contextlib
 import os
 import secrets
 import struct
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
 from musl_repair.codec import compress, crc32
 from musl_repair.errors import OutputError
@@ -36,8 +35,7 @@ _EARLIEST: Final[Date] = (1980, 1, 1, 0, 0, 0)
 """The first date that the format can express."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fresh:
+class Fresh(NamedTuple):
     """A member to be written whose content is not the archive's own; stored is the compressed content."""
 
     name: str

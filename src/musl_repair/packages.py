@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import shlex
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -18,8 +17,7 @@ _SOURCE: Final = re.compile(r"(\S+)(?:\s+\((\S+)\))?")
 """deb-control(5), Source: a name, and the version in parentheses if it is another than the package's."""
 
 
-@dataclass(frozen=True, slots=True)
-class Package:
+class Package(NamedTuple):
     """One installed package, in the words of its database; license is its licence expression, if that has one."""
 
     name: str
@@ -42,30 +40,34 @@ class Distribution(NamedTuple):
     version: str = ""
 
 
-def read_apk(text: str) -> dict[str, Package]:
-    """Return file (without leading slash) → package of an apk database.
+def apk_listing(text: str) -> Callable[[str], Package | None]:
+    """Return a function from file (without leading slash) to package; text is apk's database.
 
-    Blocks are separated by blank lines; F: names a folder and R: a file in the folder named last.
+    Blocks are separated by blank lines; F: names a folder and R: a file in the folder named last. The text is searched,
+    not taken apart: a system has tens of thousands of files, and few are asked for. Of two packages the last counts.
     """
-    owners: dict[str, Package] = {}
-    for block in text.split("\n\n"):
-        fields: dict[str, str] = {}
-        folder, files = "", []
-        for line in block.splitlines():
-            key, _, value = line.partition(":")
-            if key == "F":
-                folder = value
-            elif key == "R":
-                files.append(f"{folder}/{value}" if folder else value)
-            else:
-                fields.setdefault(key, value)
-        if "P" in fields and "V" in fields:
-            package = _apk_package(fields)
-            owners.update(dict.fromkeys(files, package))
-    return owners
+    text = f"\n\n{text}\n\n"
+
+    def owner(file: str) -> Package | None:
+        folder, _, name = file.rpartition("/")
+        at = len(text)
+        while (at := text.rfind(f"\nF:{folder}\n", 0, at)) >= 0:
+            blank, other = text.find("\n\n", at), text.find("\nF:", at + 1)
+            end = min(blank, other) if other >= 0 else blank
+            if f"\nR:{name}\n" in text[at : end + 1]:
+                return _apk_package(text[text.rfind("\n\n", 0, at + 1) : text.find("\n\n", at)])
+        return None
+
+    return owner
 
 
-def _apk_package(fields: Mapping[str, str]) -> Package:
+def _apk_package(block: str) -> Package | None:
+    fields: dict[str, str] = {}
+    for line in block.strip().splitlines():
+        key, _, value = line.partition(":")
+        fields.setdefault(key, value)
+    if not {"P", "V"} <= fields.keys():
+        return None
     return Package(
         name=fields["P"],
         version=fields["V"],

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import re
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from musl_repair.errors import PatchError
 from musl_repair.programs import call, file_with
@@ -25,8 +24,7 @@ _VERSION: Final = re.compile(r"patchelf (\d+(?:\.\d+)*)")
 _FIRST_SOUND_WITH_SEVERAL: Final = (0, 14, 5)
 
 
-@dataclass(frozen=True, slots=True)
-class Patchelf:
+class Patchelf(NamedTuple):
     """The program: where it is, and which version says that it is."""
 
     path: Path

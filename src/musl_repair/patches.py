@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from musl_repair.loader import expand_entry
 from musl_repair.resolve import inside_entries, is_libpython
@@ -16,8 +15,7 @@ if TYPE_CHECKING:
     from musl_repair.elf import Elf
 
 
-@dataclass(frozen=True, slots=True)
-class Patch:
+class Patch(NamedTuple):
     """The edits of one ELF file. None, empty and False mean: leave as it is."""
 
     member: str

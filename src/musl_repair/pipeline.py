@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -55,8 +54,7 @@ def pipeline(jobs: int, progress: Callable[[str], None]) -> Iterator[Run]:
         pool.shutdown(cancel_futures=True)
 
 
-@dataclass(frozen=True, slots=True)
-class _Pipeline:
+class _Pipeline(NamedTuple):
     pool: ThreadPoolExecutor
     jobs: int
     progress: Callable[[str], None]

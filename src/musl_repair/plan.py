@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from musl_repair.abi import Feature, feature_since
@@ -190,8 +190,7 @@ def _choose(
     return resolution, grafts, {path: name for path, name in kept.items() if path in grafts}
 
 
-@dataclass(frozen=True, slots=True)
-class _Needs:
+class _Needs(NamedTuple):
     """What the files need of musl, and what of that the repair can do something about."""
 
     arrangement: Arrangement
@@ -281,7 +280,7 @@ def _stripped(patches: list[Patch], arrangement: Arrangement, options: Options) 
         return tuple(patches)
     found = {member: Patch(member) for member in arrangement.members.values()}
     found |= {patch.member: patch for patch in patches}
-    return tuple(replace(patch, strip=True) for _, patch in sorted(found.items()))
+    return tuple(patch._replace(strip=True) for _, patch in sorted(found.items()))
 
 
 def _judge_places(

@@ -7,9 +7,8 @@ System V ABI.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from musl_repair import relocations
 from musl_repair.errors import PlatformError
@@ -24,8 +23,7 @@ _EF_RISCV_FLOAT_ABI: Final = 6
 _EF_RISCV_FLOAT_ABI_DOUBLE: Final = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Architecture:
+class Architecture(NamedTuple):
     """One architecture that musl and wheels both have; name is the wheel tag's, musl_name the loader's."""
 
     name: str
@@ -97,8 +95,7 @@ def is_glibc_linked(elf: Elf) -> bool:
     )
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class MuslTag:
+class MuslTag(NamedTuple):
     """A musllinux platform tag: a promise for every musl from major.minor.0 on."""
 
     major: int

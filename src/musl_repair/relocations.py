@@ -5,9 +5,8 @@ Source: the processor supplements of the System V ABI, and musl 1.2.6 arch/*/rel
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,8 +24,7 @@ REL_MACHINES: Final = frozenset({EM_386, EM_ARM})
 """Machines whose relocations keep the addend in the word in place (REL); all others have it in the table (RELA)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Relocations:
+class Relocations(NamedTuple):
     """What one machine's relocation numbers mean to musl."""
 
     relative: int

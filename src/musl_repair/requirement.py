@@ -6,7 +6,6 @@ features that it uses (musl 1.2.6 ldso/dynlink.c; `abi` has the history).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from musl_repair.abi import Distribution, Feature, Release, distributions, feature_since, history
@@ -28,8 +27,7 @@ class Reason(NamedTuple):
     is_symbol: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """Whether a wheel loads on a distribution, and if not, why."""
 
     distribution: Distribution

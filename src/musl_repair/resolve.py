@@ -7,10 +7,10 @@ extended first: by the folders of the wheel that have what is needed, and by the
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from musl_repair.elf import Elf
 from musl_repair.graph import Resolution
@@ -96,8 +96,7 @@ class _Searching:
         return replace(answer, needed=needed, dt_rpath=rpath, dt_runpath=None)
 
 
-@dataclass(frozen=True, slots=True)
-class Search:
+class Search(NamedTuple):
     """How needs are looked for."""
 
     search_path: tuple[PurePosixPath, ...]
@@ -145,7 +144,7 @@ def resolve(
                 edges.setdefault(needed_by, {}).setdefault(need.name, world.real(need.found))
                 edges.setdefault(world.real(need.found), {})
             elif need.missing:
-                failed.setdefault(path, []).append(replace(need, needed_by=needed_by))
+                failed.setdefault(path, []).append(need._replace(needed_by=needed_by))
     facts = {path: answer for path in edges if isinstance(answer := mounted.read(path), Elf)}
     first = frozenset(failed) if search.may_repair else frozenset(Resolution(edges, (), facts).roots)
     missing = [

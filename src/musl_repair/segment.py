@@ -6,7 +6,6 @@ fs/binfmt_elf.c, and the behaviour of strip and patchelf.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from musl_repair import elfimage as image_
@@ -38,8 +37,7 @@ class Place(NamedTuple):
     vaddr: int
 
 
-@dataclass(frozen=True, slots=True)
-class Grown:
+class Grown(NamedTuple):
     """A file with its new segment: data is the caller's own, to write into."""
 
     data: bytearray

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import platform
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from musl_repair.errors import PatchError
 from musl_repair.programs import call, folder
@@ -33,8 +32,7 @@ _TRIPLES: Final = {
 """Prefixes that cross binutils are installed with."""
 
 
-@dataclass(frozen=True, slots=True)
-class Strip:
+class Strip(NamedTuple):
     """A program that strips files of one architecture."""
 
     path: Path

@@ -9,14 +9,13 @@ import errno
 import hashlib
 import os
 import stat
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
 from musl_repair.elf import Elf, read_elf
 from musl_repair.elfimage import MAGIC
 from musl_repair.errors import ElfError, SysrootError
-from musl_repair.packages import Distribution, listing, read_apk, read_dpkg, read_os_release
+from musl_repair.packages import Distribution, apk_listing, listing, read_dpkg, read_os_release
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,8 +34,7 @@ _MAX_LINKS: Final = 40
 """Linux' own limit for one path."""
 
 
-@dataclass(frozen=True, slots=True)
-class Unusable:
+class Unusable(NamedTuple):
     """A file that is there and that no loader could use; reason says why."""
 
     reason: str
@@ -160,8 +158,7 @@ class Sysroot:
     def _database(self) -> Callable[[str], Package | None]:
         for database in map(PurePosixPath, _APK_DATABASES):
             if isinstance(self._resolve(database), PurePosixPath):
-                owners = read_apk(self.content(database).decode("utf-8", "replace"))
-                return lambda file: owners.get(file)
+                return apk_listing(self.content(database).decode("utf-8", "replace"))
         if self._is_file(_DPKG / "status"):
             packages = read_dpkg(self.content(_DPKG / "status").decode("utf-8", "replace"))
             return listing(packages, self._lists())

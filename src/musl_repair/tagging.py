@@ -5,7 +5,6 @@ Source: PEP 656: musllinux_X_Y promises musl X.Y.0 and everything later; the tag
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from musl_repair.abi import Release, history
@@ -50,7 +49,7 @@ def choose_platforms(
         known = [lowest] if system is None else [lowest, system]
         tags = (MuslTag(*max(_OLDEST, *((r.major, r.minor) for r in known)), architecture.name),)
     others = [platform for platform in name.platforms if not _is_replaced(platform) and not vendors]
-    return replace(name, platform=".".join([*others, *map(str, tags)]))
+    return name._replace(platform=".".join([*others, *map(str, tags)]))
 
 
 def _is_replaced(platform: str) -> bool:

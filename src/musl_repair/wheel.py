@@ -37,8 +37,7 @@ _HASHES: Final = frozenset(hashlib.algorithms_guaranteed - {"md5", "sha1", "shak
 """What every Python has, without the weak ones and those of no fixed length."""
 
 
-@dataclass(frozen=True, slots=True)
-class WheelName:
+class WheelName(NamedTuple):
     """A wheel's file name in parts, each as it was spelled; build is "" where there is none."""
 
     distribution: str
