@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from musl_repair.patches import Patch
 
 
-def mended(source: Content, edited: Content) -> Content:
+def put_right(source: Content, edited: Content) -> Content:
     """Return an edited file put right; the same object where nothing is wrong."""
     opened = Opened(edited)
     content = mend.mend(Opened(source), opened)
@@ -22,11 +22,11 @@ def mended(source: Content, edited: Content) -> Content:
 
 
 def prove(
-    before: Elf, source: Content, content: Content, patch: Patch, *, page_size: int, editor: str, ours: bool = False
+    before: Elf, source: Content, content: Content, patch: Patch, *, page_size: int, editor: str, mended: bool = False
 ) -> Elf:
     """Return the facts of an edited file. Raises PatchError where it is not what the patch says."""
     try:
         opened, edited = Opened(source), Opened(content)
     except ElfError as error:
         raise PatchError(f"{patch.member}: {editor} left a broken file: {error}") from error
-    return proof.prove(before, opened, edited, patch, page_size=page_size, editor=editor, ours=ours)
+    return proof.prove(before, opened, edited, patch, page_size=page_size, editor=editor, mended=mended)

@@ -10,7 +10,7 @@ from musl_repair.elf import read_elf
 from musl_repair.elfimage import DT_SYMTAB, PT_LOAD, PT_NOTE, SHT_NOTE, read_image
 from musl_repair.errors import ElfError
 from musl_repair.sections import Sections
-from proving import mended
+from proving import put_right
 
 
 def note_section(data: bytes) -> tuple[int, Sections]:
@@ -41,7 +41,7 @@ def moved(source: bytes, *, segments: bool) -> bytes:
 def test_moved_note_gets_its_alignment_and_its_segment(architecture: str, segments: bool) -> None:
     source = (TESTDATA / architecture / "libmid.so.2").read_bytes()
     edited = moved(source, segments=segments)
-    result = bytes(mended(source, edited))
+    result = bytes(put_right(source, edited))
     assert read_elf(source).build_id
     assert read_elf(result) == read_elf(source)
     index, sections = note_section(result)
@@ -49,13 +49,13 @@ def test_moved_note_gets_its_alignment_and_its_segment(architecture: str, segmen
     assert section.align == 4
     notes = [segment for segment in read_image(result).segments if segment.type == PT_NOTE]
     assert [(note.offset, note.vaddr, note.align) for note in notes] == [(section.offset, section.vaddr, 4)]
-    assert mended(source, result) == result
+    assert put_right(source, result) == result
 
 
 @pytest.mark.parametrize("name", ["libleaf.so.1", "_ext.so", "tool", "tool-fixed"])
 def test_file_with_sound_notes_stays_as_it_is(name: str) -> None:
     source = (TESTDATA / "x86_64" / name).read_bytes()
-    assert mended(source, source) == source
+    assert put_right(source, source) == source
 
 
 def test_file_without_section_headers_stays_as_it_is() -> None:
@@ -63,14 +63,14 @@ def test_file_without_section_headers_stays_as_it_is() -> None:
     image = read_image(source)
     data = bytearray(source)
     image.layout.ehdr.pack_into(data, 16, *image.header._replace(shoff=0, shnum=0, shstrndx=0))
-    assert mended(source, bytes(data)) == bytes(data)
-    assert mended(bytes(data), bytes(data)) == bytes(data)
+    assert put_right(source, bytes(data)) == bytes(data)
+    assert put_right(bytes(data), bytes(data)) == bytes(data)
 
 
 def test_file_that_is_no_longer_elf_is_an_error() -> None:
     source = (TESTDATA / "x86_64" / "libmid.so.2").read_bytes()
     with pytest.raises(ElfError):
-        mended(source, b"")
+        put_right(source, b"")
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -79,8 +79,8 @@ def test_symbols_get_the_numbers_that_their_sections_have_now(architecture: str)
     victim = Victim(source)
     HARMS["symbol: in another section"](victim)
     assert bytes(victim.data) != source
-    assert mended(source, bytes(victim.data)) == source
-    assert mended(source, source) == source
+    assert put_right(source, bytes(victim.data)) == source
+    assert put_right(source, source) == source
 
 
 def test_symbols_follow_sections_that_were_sorted() -> None:
@@ -89,7 +89,7 @@ def test_symbols_follow_sections_that_were_sorted() -> None:
     (text, one), (data, other) = victim.section(b".text"), victim.section(b".data")
     victim.sections.replace(text, other)
     victim.sections.replace(data, one)
-    result = bytes(mended(source, bytes(victim.data)))
+    result = bytes(put_right(source, bytes(victim.data)))
     sections = Sections(read_image(result))
     after = Victim(result)
     (number,) = after.image.layout.half.unpack_from(result, after.offset(6, after.symbol(b"leaf_sum") * 24 + 6))
@@ -117,7 +117,7 @@ def test_symbols_of_a_broken_file_are_an_error(how: str) -> None:
     victim = Victim(source)
     broken(victim, how)
     with pytest.raises(ElfError):
-        mended(source, bytes(victim.data))
+        put_right(source, bytes(victim.data))
 
 
 def test_notes_that_moved_to_no_address_are_an_error() -> None:
@@ -129,4 +129,4 @@ def test_notes_that_moved_to_no_address_are_an_error() -> None:
     data = victim.data
     Sections(read_image(edited), data).replace(index, sections.all[index]._replace(vaddr=4, align=4))
     with pytest.raises(ElfError, match="at no address"):
-        mended(source, bytes(data))
+        put_right(source, bytes(data))

@@ -44,22 +44,18 @@ def edit(source: Content, before: Elf, patch: Patch, editors: Editors, *, page_s
     editor = str(editors.patchelf) if patch.edits else "relr lowering"
     try:
         opened = edited = Opened(source)
-        written = False
+        mended = False
         if patch.edits and editors.patchelf is not None:
             edited = Opened(editors.patchelf.edit(source, patch, page_size=page_size))
-            edited, written = _replaced(edited, mend(opened, edited))
+            content = mend(opened, edited)
+            mended = content is not edited.image.data
+            edited = Opened(content) if mended else edited
         if patch.lower_relr:
-            edited, lowered = _replaced(edited, lower_relr(edited.image.data))
-            written = written or lowered
+            edited = Opened(lower_relr(edited.image.data))
     except ElfError as error:
         raise PatchError(f"{patch.member}: {editor} left a broken file: {error}") from error
-    elf = prove(before, opened, edited, patch, page_size=page_size, editor=editor, ours=written)
+    elf = prove(before, opened, edited, patch, page_size=page_size, editor=editor, mended=mended)
     return Edited(edited.image.data, elf)
-
-
-def _replaced(file: Opened, content: Content) -> tuple[Opened, bool]:
-    """Return the file with this content, and whether that is another one than it had."""
-    return (file, False) if content is file.image.data else (Opened(content), True)
 
 
 def _stripped(source: Content, before: Elf, patch: Patch, strip: Strip) -> Edited:

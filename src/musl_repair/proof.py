@@ -1,6 +1,6 @@
 """Edited files are what the plan says, and otherwise what they were: read back and compared, whoever edited.
 
-What another program wrote, our own code reads. What our own code wrote, somebody else's reads too: pyelftools.
+What another program wrote, our own code reads. Headers that our own code wrote, somebody else's reads too: pyelftools.
 """
 
 from __future__ import annotations
@@ -47,11 +47,13 @@ def expected_elf(source: Elf, patch: Patch) -> Elf:
     return result
 
 
-def prove(before: Elf, source: Opened, edited: Opened, patch: Patch, *, page_size: int, editor: str, ours: bool) -> Elf:
+def prove(
+    before: Elf, source: Opened, edited: Opened, patch: Patch, *, page_size: int, editor: str, mended: bool
+) -> Elf:
     """Compare an edited file with its source, and return its facts: what was planned is there, all else as before.
 
     before are the facts of source. page_size is the largest page of its architecture: the file must still be mappable
-    with it if it was before. ours: our own code wrote into the file, not only another program.
+    with it if it was before. mended: our own code changed what stands in headers, not only another program.
     Raises PatchError, naming file, difference and editor, where the file is not what the plan says.
     """
     wanted = expected_elf(before, patch)
@@ -67,7 +69,7 @@ def prove(before: Elf, source: Opened, edited: Opened, patch: Patch, *, page_siz
     if harm:
         raise PatchError(f"{patch.member}: {editor} harmed the file: {'; '.join(harm)}")
     _compare(replace(wanted, page_size=0), replace(found, page_size=0), patch.member, editor)
-    if ours:
+    if mended:
         _read_again(found, edited, patch.member, editor)
     return found
 

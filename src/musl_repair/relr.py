@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import sys
 from array import array
-from itertools import compress
+from bisect import bisect_right
+from itertools import compress, islice
+from operator import le
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from musl_repair import elfimage as image_
@@ -118,7 +120,7 @@ def relr_addresses(image: Image) -> array[int]:
                 raise ElfError(f"the DT_RELR table relocates more words than the {room} that the file has")
     except OverflowError:
         raise ElfError("the DT_RELR table goes beyond the last address") from None
-    for _ in _offsets(image, addresses):
+    for _ in _runs(image, addresses):
         pass
     return addresses
 
@@ -167,19 +169,38 @@ def _swapped(image: Image, words: array[int]) -> array[int]:
     return words
 
 
-def _offsets(image: Image, addresses: Iterable[int]) -> Iterator[int]:
-    """Yield the file offset of the word at each address; ElfError where the file does not have it."""
-    width = image.layout.word.size
-    first = end = shift = 0
-    for address in addresses:
-        if not first <= address < end:
-            # Looked up once for a run of addresses in one segment, which is what tables have.
-            segment = next((s for s in image.segments if _holds(s, address, width)), None)
-            if segment is None:
-                raise ElfError(f"DT_RELR relocates address {address:#x}, which is not in the file")
-            first, end = segment.vaddr, segment.vaddr + segment.filesz - width + 1
-            shift = segment.offset - segment.vaddr
-        yield address + shift
+def _runs(image: Image, addresses: array[int]) -> Iterator[tuple[array[int], int]]:
+    """Yield the addresses in runs that lie in one segment, and how far from an address its file offset is.
+
+    Raises ElfError for the first address whose word the file does not have.
+    """
+    width, at = image.layout.word.size, 0
+    # As tables have them; others are looked up one by one.
+    ordered = all(map(le, addresses, islice(addresses, 1, None)))
+    while at < len(addresses):
+        segment = next((s for s in image.segments if _holds(s, addresses[at], width)), None)
+        if segment is None:
+            raise ElfError(f"DT_RELR relocates address {addresses[at]:#x}, which is not in the file")
+        last = segment.vaddr + segment.filesz - width
+        end = bisect_right(addresses, last, at) if ordered else at + 1
+        yield addresses[at:end], segment.offset - segment.vaddr
+        at = end
+
+
+def _words_at(image: Image, addresses: array[int]) -> array[int]:
+    """Return the words at these addresses."""
+    width, found = image.layout.word.size, _array(image)
+    for run, shift in _runs(image, addresses):
+        first = run[0]
+        span = image.data[first + shift : run[-1] + shift + width]
+        places = [address - first for address in run]
+        if {place % width for place in places} == {0}:
+            words = _array(image)
+            words.frombytes(span)
+            found.extend(map(_swapped(image, words).__getitem__, [place // width for place in places]))
+        else:
+            found.extend(image.layout.word.unpack_from(span, place)[0] for place in places)
+    return found
 
 
 def _holds(segment: image_.Segment, address: int, size: int) -> bool:
@@ -196,9 +217,7 @@ def _relative_entries(image: Image, form: _Form, addresses: array[int]) -> bytes
     # The symbol's number above the type is 0, so that both classes have the type alone.
     entries[1 :: form.words] = array(entries.typecode, (machine.relative,)) * len(addresses)
     if form is _RELA:
-        read, data = image.layout.word.unpack_from, image.data
-        addends = (read(data, offset)[0] for offset in _offsets(image, addresses))
-        entries[2 :: form.words] = array(entries.typecode, addends)
+        entries[2 :: form.words] = _words_at(image, addresses)
     return _swapped(image, entries).tobytes()
 
 

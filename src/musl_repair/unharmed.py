@@ -220,6 +220,8 @@ def _is_written_out(old: Image, new: Image) -> bool:
     columns = [addresses, array(addresses.typecode, [relative]) * len(addresses)]
     if rela:
         columns.append(_words_at(old, addresses))
+    if len(columns[-1]) != len(addresses):
+        return False
     entries = array(addresses.typecode, bytes(addresses.itemsize * len(columns) * len(addresses)))
     for number, column in enumerate(columns):
         entries[number :: len(columns)] = column
@@ -229,13 +231,20 @@ def _is_written_out(old: Image, new: Image) -> bool:
 
 
 def _words_at(image: Image, addresses: array[int]) -> array[int]:
-    """Return the words at these addresses."""
-    read, data = image.layout.word.unpack_from, image.data
-    words = array(addresses.typecode)
-    for segment in image.segments:
-        if segment.type == image_.PT_LOAD:
-            end, shift = segment.vaddr + segment.filesz, segment.offset - segment.vaddr
-            words.extend(read(data, at + shift)[0] for at in addresses if segment.vaddr <= at < end)
+    """Return the words at these addresses, segment by segment; not all where they are aligned in different ways."""
+    words, width = array(addresses.typecode), addresses.itemsize
+    for segment in (segment for segment in image.segments if segment.type == image_.PT_LOAD):
+        end = segment.vaddr + segment.filesz
+        places = [address - segment.vaddr for address in addresses if segment.vaddr <= address < end]
+        starts = {place % width for place in places}
+        if len(starts) != 1:
+            continue
+        (start,) = starts
+        content, size = array(addresses.typecode), segment.filesz - start
+        content.frombytes(image.data[segment.offset + start : segment.offset + start + size - size % width])
+        if image.layout.little != (sys.byteorder == "little"):
+            content.byteswap()
+        words.extend(content[place // width] for place in places)
     return words
 
 

@@ -21,7 +21,7 @@ with atheris.instrument_imports(include=["musl_repair"]):
     from musl_repair.patches import Patch
     from musl_repair.relr import has_relr, lower_relr
     from musl_repair.wheel import read_wheel
-    from proving import mended, prove
+    from proving import prove, put_right
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +55,7 @@ def proof(data: bytes) -> None:
     """Take any bytes for the edited file: they are accepted only if a loader reads the same."""
     before = read_elf(SOURCE)
     try:
-        after = prove(before, SOURCE, mended(SOURCE, data), Patch("file"), page_size=0x1000, editor="chance")
+        after = prove(before, SOURCE, put_right(SOURCE, data), Patch("file"), page_size=0x1000, editor="chance")
     except (PatchError, ElfError):
         return
     if after != before:
