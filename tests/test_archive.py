@@ -33,7 +33,7 @@ FILES: Final[Mapping[str, bytes]] = {
 
 
 READERS: Final[Mapping[str, Callable[[Archive, str], bytes]]] = {
-    "read whole": lambda archive, name: archive.read(name),
+    "read whole": lambda archive, name: bytes(archive.read(name)),
     "read in pieces": lambda archive, name: b"".join(archive.chunks(name)),
 }
 

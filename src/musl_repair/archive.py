@@ -93,19 +93,19 @@ class Archive:
         """Close the file; reading afterwards is a programming error."""
         self._file.close()
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str) -> bytes | bytearray:
         """Return a member's content, its size and CRC checked. Raises ArchiveError where they are wrong."""
         member = self.members[name]
         stored = os.pread(self._file.fileno(), member.stored_size, self._data_offset(member))
         if len(stored) < member.stored_size:  # cut off, or more than the two GiB that Linux reads at once
             stored = b"".join(map(bytes, self._raw(member)))
         try:
-            content = stored if member.method == STORED else inflate(stored, member.size)
+            content: bytes | bytearray = stored if member.method == STORED else inflate(stored, member.size)
         except ArchiveError as error:
             raise self._corrupt(name, error) from error
         if crc32(content) != member.crc:
             raise self._corrupt(name, "its CRC does not match")
-        return bytes(content)
+        return content
 
     def chunks(self, name: str) -> Iterator[bytes | memoryview]:
         """Yield a member's content in pieces; size and CRC are checked by the end. Raises as `read` does.

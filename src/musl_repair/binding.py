@@ -39,15 +39,14 @@ def unbound_symbols(resolution: Resolution) -> tuple[Unbound, ...]:
     closures = resolution.closures
     # Not in the file itself: of its imports it offers only what a copy relocation looks for elsewhere.
     own = {path: _own_unbound(path, elfs, closures[path] - {path}) for path in elfs}
+    plain = {path: frozenset(name for name in names if not is_python_name(name)) for path, names in own.items()}
     found: dict[tuple[PurePosixPath, bool], set[str]] = {}
     for root in resolution.roots:
         loaded = closures[root]
         certain = broken.isdisjoint(loaded)
+        wanted = own if is_program(elfs[root]) else plain
         for path in loaded & elfs.keys():
-            others = (elfs[other].exports for other in loaded - closures[path] if other in elfs)
-            names = own[path].difference(*(own[path] & exports for exports in others))
-            if not is_program(elfs[root]):
-                names = frozenset(name for name in names if not is_python_name(name))
+            names = _without(wanted[path], elfs, loaded - closures[path])
             found.setdefault((path, certain), set()).update(names)
     return tuple(sorted(Unbound(path, name, certain) for (path, certain), names in found.items() for name in names))
 
@@ -56,8 +55,16 @@ def _own_unbound(
     path: PurePosixPath, elfs: Mapping[PurePosixPath, Elf], closure: Iterable[PurePosixPath]
 ) -> frozenset[str]:
     """Return the strong symbols that a file looks for and its own needs do not define."""
-    names = frozenset(symbol.name for symbol in elfs[path].imports if not symbol.weak)
-    return names.difference(*(names & elfs[other].exports for other in closure if other in elfs))
+    return _without(frozenset(name for name, weak in elfs[path].imports if not weak), elfs, closure)
+
+
+def _without(
+    names: frozenset[str], elfs: Mapping[PurePosixPath, Elf], files: Iterable[PurePosixPath]
+) -> frozenset[str]:
+    """Return the names that none of these files defines."""
+    for file in files:
+        names = names - elfs[file].exports if file in elfs else names
+    return names
 
 
 def clashes(
@@ -70,10 +77,10 @@ def clashes(
     """
     found: dict[PurePosixPath, dict[str, tuple[PurePosixPath, ...]]] = {}
     for path, elf in sorted(resolution.elfs.items()):
-        wanted = frozenset(symbol.name for symbol in elf.imports if in_libc(symbol.name))
-        for library in resolution.edges[path].values():
-            offered = resolution.elfs[library].exports if library in resolution.elfs else frozenset()
-            for name in sorted(wanted & offered):
+        libraries = [library for library in resolution.edges[path].values() if library in resolution.elfs]
+        wanted = frozenset(symbol.name for symbol in elf.imports) if libraries else frozenset()
+        for library in libraries:
+            for name in sorted(filter(in_libc, wanted & resolution.elfs[library].exports)):
                 users = found.setdefault(library, {})
                 users[name] = (*users.get(name, ()), path)
     return found

@@ -29,10 +29,11 @@ LEVELS: Final = range(10)
 """Compression levels: 0 only stores, 9 is the slowest."""
 
 
-def compress(content: bytes | bytearray | memoryview, level: int) -> bytes:
+def compress(content: bytes | bytearray | memoryview, level: int) -> bytes | bytearray:
     """Return the content as a raw deflate stream."""
     if _libdeflate is not None:
-        return bytes(_libdeflate.deflate_compress(content, level))
+        stored: bytes | bytearray = _libdeflate.deflate_compress(content, level)
+        return stored
     compressor = zlib.compressobj(level, zlib.DEFLATED, -zlib.MAX_WBITS)
     return compressor.compress(content) + compressor.flush()
 

@@ -150,7 +150,7 @@ def _with_dynamic(image: Image, static: Elf, notes: Notes) -> Elf:
         exports=exports,
         ifuncs=ifuncs,
         initial_exec=symbols.initial_exec(machine),
-        relocation_types=tuple(sorted({kind for _, kind in relocations})),
+        relocation_types=tuple(sorted(relocations.types)),
         version_needs=tuple(_version_needs(image, strings)),
         relr=bool(image.tag(image_.DT_RELRSZ)) and image.tag(image_.DT_RELR) is not None,
         static_tls=bool(flags & _DF_STATIC_TLS),

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from pathlib import PurePosixPath
 
     from musl_repair.archive import Archive, Member
+    from musl_repair.elfimage import Content
     from musl_repair.pipeline import Run
 
+_SMALL: Final = 1 << 16
+"""Bytes; to hand a smaller file to another thread takes longer than to read it."""
 _LARGE: Final = 8 << 20
 """Bytes; a file that is no ELF file is only held whole up to here."""
 
@@ -65,11 +68,13 @@ class Facts:
     unlisted: tuple[str, ...]
     elfs: Mapping[str, Elf] = field(init=False)
     """Archive name → facts of every ELF file, in the order of the archive."""
+    _paths: Mapping[str, PurePosixPath] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Derive the ELF files from the readings."""
+        """Derive the ELF files from the readings, and where all are installed."""
         elfs = {name: reading.elf for name, reading in self.readings.items() if reading.elf is not None}
         object.__setattr__(self, "elfs", MappingProxyType(elfs))
+        object.__setattr__(self, "_paths", {name: install_path(self.wheel.data, name) for name in self.readings})
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -83,11 +88,12 @@ class Facts:
 
     def path(self, name: str) -> PurePosixPath:
         """Return where a member is installed, as the loader sees it."""
-        return install_path(self.wheel.data, name)
+        known = self._paths.get(name)
+        return install_path(self.wheel.data, name) if known is None else known
 
     def files(self) -> dict[PurePosixPath, Elf | Unusable]:
         """Return all installed files by loader path; what no loader could open is `Unusable`."""
-        return {self.path(name): _file(reading.elf) for name, reading in self.readings.items()}
+        return {self._paths[name]: _file(reading.elf) for name, reading in self.readings.items()}
 
 
 def _file(elf: Elf | None) -> Elf | Unusable:
@@ -116,7 +122,8 @@ def read_facts(
     names = [member.name for member in archive.members.values() if not member.is_dir]
     exempt = {wheel.record_name, *wheel.signatures}
     read = partial(_read, archive, {**rows, **dict.fromkeys(exempt)}, known or Known(), verify)
-    readings = {reading.member.name: reading for reading in run(read, names)}
+    large = run(read, (name for name in names if archive.members[name].size > _SMALL))
+    readings = {name: next(large) if archive.members[name].size > _SMALL else read(name) for name in names}
     faults = [RecordFault(path, "is listed in RECORD but not there") for path in rows if path not in archive.members]
     faults += [RecordFault(name, reading.fault) for name, reading in readings.items() if reading.fault is not None]
     return Facts(
@@ -146,16 +153,14 @@ def _read(archive: Archive, rows: Mapping[str, Row | None], known: Known, verify
     return Reading(member, row, elf, sha256.hex(), fault)
 
 
-def _elf(name: str, content: bytes) -> Elf:
+def _elf(name: str, content: Content) -> Elf:
     try:
         return read_elf(content)
     except ElfError as error:
         raise ElfError(f"{name}: {error}") from error
 
 
-def _fault(
-    row: Row | None, content: Iterable[bytes | memoryview], size: int, sha256: bytes | None = None
-) -> str | None:
+def _fault(row: Row | None, content: Iterable[Content], size: int, sha256: bytes | None = None) -> str | None:
     """Return what a row says wrong; all of the content is read, also where there is no row. sha256 if it is known."""
     wrong = None if row is None else hash_fault(row)
     algorithm = "sha256" if row is None or wrong is not None else row.hash.partition("=")[0]

@@ -44,7 +44,7 @@ class Fresh(NamedTuple):
     method: int
     date: Date
     mode: int
-    stored: bytes
+    stored: bytes | bytearray
 
 
 def make_fresh(name: str, content: Content, *, mode: int, date: Date, level: int = 6) -> Fresh:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 import sys
 from array import array
+from itertools import starmap
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from musl_repair import elfimage as image_
@@ -16,7 +17,7 @@ from musl_repair.errors import ElfError
 from musl_repair.relocations import EM_S390
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from musl_repair.elfimage import Image, Layout
     from musl_repair.relocations import Relocations
@@ -58,6 +59,31 @@ class Import(NamedTuple):
 
     name: str
     weak: bool
+
+
+class References(NamedTuple):
+    """What the relocations of a file, but those of RELR, refer to."""
+
+    infos: frozenset[int]
+    """The distinct values of r_info: the symbol's index in the bits above shift, the relocation type below."""
+    shift: int
+
+    @property
+    def symbols(self) -> frozenset[int]:
+        """The indices of all symbols; 0 stands for none."""
+        shift = self.shift
+        return frozenset([info >> shift for info in self.infos])
+
+    @property
+    def types(self) -> frozenset[int]:
+        """The relocation types."""
+        mask = (1 << self.shift) - 1
+        return frozenset([info & mask for info in self.infos])
+
+    def by(self, types: Collection[int]) -> frozenset[int]:
+        """Return the indices of the symbols that relocations of these types refer to."""
+        mask = (1 << self.shift) - 1
+        return frozenset(info >> self.shift for info in self.infos if info & mask in types)
 
 
 class Columns(NamedTuple):
@@ -132,8 +158,8 @@ class Strings:
 class Symbols:
     """The dynamic symbol table, as far as hash tables and relocations reach it."""
 
-    def __init__(self, image: Image, strings: Strings, references: Iterable[tuple[int, int]]) -> None:
-        """Take the table up to the last symbol that hash tables or these references, of relocations, reach."""
+    def __init__(self, image: Image, strings: Strings, references: References) -> None:
+        """Take the table up to the last symbol that hash tables or references reach."""
         self._strings = strings
         self._references = references
         address = image.tag(image_.DT_SYMTAB)
@@ -142,7 +168,7 @@ class Symbols:
         size = image.layout.sym.size
         if count * size > len(table):
             raise ElfError(f"the hash table promises {count} symbols, more than the file has")
-        reached = max(count, max(references, default=(0, 0))[0] + 1)
+        reached = max(count, (max(references.infos, default=0) >> references.shift) + 1)
         self._columns = columns(image.layout, table[: min(reached, len(table) // size) * size])
         versym = image.tag(image_.DT_VERSYM)
         versions = () if versym is None else _cast(image.at(versym, 2 * count), "H", image.layout)
@@ -172,23 +198,23 @@ class Symbols:
 
         A copy relocation's symbol is looked up in all files but its own (do_relocs), so it is one of them.
         """
-        copied = {index for index, kind in self._references if machine is not None and kind == machine.copy}
+        copied = frozenset() if machine is None else self._references.by({machine.copy})
         infos, sections = self._columns.infos, self._columns.sections
         # What is offered is in exports: its name need not be read again.
-        others = {index for index, _ in self._references} - (self._offered - copied)
+        others = self._references.symbols - (self._offered - copied)
         looked_up = [index for index in others if index and infos[index] >> 4 != _STB_LOCAL]
         found: dict[str, bool] = {}
         for index, name in zip(looked_up, self._names(looked_up), strict=True):
             if index in copied or name not in exports:
                 weak = sections[index] == _SHN_UNDEF and infos[index] >> 4 == _STB_WEAK
                 found[name] = weak and found.get(name, True)
-        return tuple(Import(name, weak) for name, weak in sorted(found.items()))
+        return tuple(starmap(Import, sorted(found.items())))
 
     def initial_exec(self, machine: Relocations | None) -> tuple[str, ...]:
         """Return the symbols of relocations that need a fixed offset from the thread pointer."""
         if machine is None:
             return ()
-        indices = {index for index, kind in self._references if kind in machine.initial_exec}
+        indices = self._references.by(machine.initial_exec)
         own = [""] if 0 in indices else []
         return tuple(sorted({*own, *self._names(indices - {0})}))
 
@@ -252,11 +278,9 @@ def _count(number: int, view: memoryview) -> int:
     return number
 
 
-def references(image: Image) -> frozenset[tuple[int, int]]:
-    """Return the distinct (symbol index, relocation type) of all relocations but those of RELR."""
-    shift = _index_shift(image)
-    mask = (1 << shift) - 1
-    return frozenset((info >> shift, info & mask) for info in _infos(image))
+def references(image: Image) -> References:
+    """Return what all relocations but those of RELR refer to."""
+    return References(frozenset(_infos(image)), _index_shift(image))
 
 
 def _index_shift(image: Image) -> int:

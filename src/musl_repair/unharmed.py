@@ -72,7 +72,7 @@ def _symbols(source: Opened, edited: Opened) -> Iterator[str]:
         return
     if not count:
         return
-    if _without_sections(old, count) != _without_sections(new, count) or not _same_names(old, new):
+    if not (_same_names(old, new) and _same_symbols(old, new, count)):
         before, after = list(_symbol_values(old, count)), list(_symbol_values(new, count))
         changed = [one for one, other in zip(before, after, strict=True) if one != other]
         if changed:
@@ -90,6 +90,13 @@ def _symbols(source: Opened, edited: Opened) -> Iterator[str]:
 def _bytes(image: Image, tag: int, size: int) -> bytes:
     address = image.tag(tag)
     return b"" if address is None else bytes(image.at(address, size))
+
+
+def _same_symbols(old: Image, new: Image, count: int) -> bool:
+    """Whether the symbols are the same but for their sections' numbers, and lie at the same places in the names."""
+    size = count * old.layout.sym.size
+    same = _bytes(old, image_.DT_SYMTAB, size) == _bytes(new, image_.DT_SYMTAB, size)
+    return same or _without_sections(old, count) == _without_sections(new, count)
 
 
 def _without_sections(image: Image, count: int) -> tuple[bytearray, list[int]]:
@@ -163,6 +170,8 @@ def _symbol_sections(source: Opened, edited: Opened) -> Iterator[str]:
     if not (source.symbols and before and after) or edited.symbols != source.symbols:
         return
     was, now = (_section_numbers(file) for file in (source, edited))
+    if before == after and was == now:
+        return
     wrong = {
         (one, other)
         for one, other in set(zip(was, now, strict=True))

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from musl_repair.central import Limits
+    from musl_repair.elfimage import Content
 
 LEFTOVER: Final = ".musl-repair-link"
 """How the names end that linking gives to files for a moment: a process that was killed may leave one."""
@@ -163,7 +164,7 @@ def _in_libs(path: PurePosixPath) -> bool:
 
 
 def _copy(
-    holder: str, member: str, content: bytes, place: tuple[str, str], file: Path | None = None
+    holder: str, member: str, content: Content, place: tuple[str, str], file: Path | None = None
 ) -> Copy | None:  # fmt: skip
     """Return an ELF file as a vendored one; None for an extension module, whatever its name is."""
     elf = _elf(content)
@@ -173,7 +174,7 @@ def _copy(
     return Copy(holder, member, len(content), hashlib.sha256(content).hexdigest(), elf, place, file)
 
 
-def _elf(content: bytes) -> Elf | None:
+def _elf(content: Content) -> Elf | None:
     try:
         return read_elf(content)
     except ElfError:
