@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
@@ -92,9 +92,7 @@ def paths(names: Iterable[str]) -> tuple[PurePosixPath, ...]:
 
 def digest(answer: Elf) -> str:
     """Return a hash that is the same for the same facts only."""
-    values = [
-        sorted(value) if isinstance(value := getattr(answer, one.name), frozenset) else value for one in fields(Elf)
-    ]
+    values = [sorted(value) if isinstance(value := getattr(answer, name), frozenset) else value for name in Elf._fields]
     return hashlib.sha256(repr(values).encode()).hexdigest()
 
 

@@ -113,10 +113,10 @@ def test_only_what_can_be_loaded_or_run_is_judged() -> None:
 
 
 def test_most_files_decide_the_architecture() -> None:
-    files = {"a": elf(), "b": elf(arch="aarch64"), "c": elf(arch="aarch64"), "d": replace(elf(), machine=8)}
+    files = {"a": elf(), "b": elf(arch="aarch64"), "c": elf(arch="aarch64"), "d": elf()._replace(machine=8)}
     assert common_architecture(files) == architecture("aarch64")
     assert common_architecture({"a": elf(), "b": elf(arch="aarch64")}) == architecture()
-    assert common_architecture({"d": replace(elf(), machine=8)}) is None
+    assert common_architecture({"d": elf()._replace(machine=8)}) is None
 
 
 def test_ignored_codes_are_not_told() -> None:
@@ -155,7 +155,7 @@ def test_a_name_with_a_slash_is_not_searched_for() -> None:
 
 
 def test_what_is_not_dynamic_is_in_the_way() -> None:
-    files = {EXT: elf("libin.so", rpath="$ORIGIN"), "demo/libin.so": replace(elf(), dynamic=False)}
+    files = {EXT: elf("libin.so", rpath="$ORIGIN"), "demo/libin.so": elf()._replace(dynamic=False)}
     assert "/<wheel>/demo/libin.so is there, but not a shared object" in only(judged(files))[3]
 
 
@@ -274,8 +274,8 @@ def test_elf_files_are_not_pure_python(member: str, *, pure: bool, expected: boo
 
 
 def test_copies_are_told_whatever_their_order() -> None:
-    same, build = elf(exports=["x"]), replace(elf(), build_id="abc")
-    files = {"b.so": same, "a.so": same, "c.so": build, "d.so": replace(build, soname="d"), "e.so": elf(exports=["y"])}
+    same, build = elf(exports=["x"]), elf()._replace(build_id="abc")
+    files = {"b.so": same, "a.so": same, "c.so": build, "d.so": build._replace(soname="d"), "e.so": elf(exports=["y"])}
     found = [(one.subject, one.detail) for one in of_code(judged(files), "duplicate-library")]
     assert found == [
         ("a.so", "the same content as b.so: 4096 bytes too many"),
@@ -295,7 +295,7 @@ def test_glibc_and_other_machines_are_told_by_file() -> None:
 
 
 def test_relocations_of_another_machine_are_not_judged() -> None:
-    arm = replace(elf(arch="aarch64"), relocation_types=(1024, 1025))
+    arm = elf(arch="aarch64")._replace(relocation_types=(1024, 1025))
     found = judged({EXT: elf(), "b.so": elf(), "arm.so": arm})
     assert {one.code for one in errors_in(found)} == {"wrong-architecture"}
 
@@ -307,24 +307,24 @@ def test_relocations_of_another_machine_are_not_judged() -> None:
     ("file", "code", "severity", "detail"),
     [
         (
-            replace(elf(), initial_exec=("", "errno_like"), static_tls=True),
+            elf()._replace(initial_exec=("", "errno_like"), static_tls=True),
             "initial-exec-tls",
             Severity.ERROR,
             "thread-pointer relocations against a variable of its own, errno_like",
         ),
         (
-            replace(elf(), static_tls=True),
+            elf()._replace(static_tls=True),
             "initial-exec-tls",
             Severity.NOTE,
             "DF_STATIC_TLS is set, but no relocation asks for it",
         ),
-        (replace(elf(), ifuncs=("memcpy",)), "ifunc", Severity.ERROR, "memcpy"),
-        (replace(elf(), relocation_types=(8, 37)), "ifunc", Severity.ERROR, "IRELATIVE relocations"),
-        (replace(elf(), relocation_types=(8, 32)), "unsupported-relocation", Severity.ERROR, "type 32"),
-        (replace(elf(), exec_stack=True), "executable-stack", Severity.NOTE, "PT_GNU_STACK has the executable flag"),
-        (replace(elf(), isa_needed=0b110), "isa-level", Severity.ERROR, "it is marked as needing x86-64-v3"),
+        (elf()._replace(ifuncs=("memcpy",)), "ifunc", Severity.ERROR, "memcpy"),
+        (elf()._replace(relocation_types=(8, 37)), "ifunc", Severity.ERROR, "IRELATIVE relocations"),
+        (elf()._replace(relocation_types=(8, 32)), "unsupported-relocation", Severity.ERROR, "type 32"),
+        (elf()._replace(exec_stack=True), "executable-stack", Severity.NOTE, "PT_GNU_STACK has the executable flag"),
+        (elf()._replace(isa_needed=0b110), "isa-level", Severity.ERROR, "it is marked as needing x86-64-v3"),
         (
-            replace(elf(), page_size=0),
+            elf()._replace(page_size=0),
             "page-alignment",
             Severity.WARNING,
             "its segments fit no page size; kernels for x86_64 use up to 4096",
@@ -351,10 +351,10 @@ def test_what_musl_or_the_machine_will_not_do(file: Elf, code: str, severity: Se
 @pytest.mark.parametrize(
     "file",
     [
-        replace(elf(), relocation_types=tuple(RELOCATIONS[62].names)),
-        replace(elf(), isa_needed=1),
-        replace(elf(), page_size=0x1000),
-        replace(program(), initial_exec=("own",), static_tls=True),
+        elf()._replace(relocation_types=tuple(RELOCATIONS[62].names)),
+        elf()._replace(isa_needed=1),
+        elf()._replace(page_size=0x1000),
+        program()._replace(initial_exec=("own",), static_tls=True),
     ],
     ids=["every relocation that musl knows", "the baseline", "4 KiB pages", "initial-exec TLS in a program"],
 )
@@ -363,7 +363,7 @@ def test_what_they_do(file: Elf) -> None:
 
 
 def test_initial_exec_is_fine_in_what_only_programs_load() -> None:
-    library = replace(elf(), initial_exec=("own",))
+    library = elf()._replace(initial_exec=("own",))
     tool = program("libin.so", rpath="$ORIGIN")
     assert of_code(judged({"demo/tool": tool, "demo/libin.so": library}), "initial-exec-tls") == []
     both = {"demo/tool": tool, "demo/libin.so": library, EXT: elf("libin.so", rpath="$ORIGIN")}
@@ -374,7 +374,7 @@ def test_initial_exec_is_fine_in_what_only_programs_load() -> None:
     ("arch", "expected"), [("ppc64le", True), ("aarch64", True), ("x86_64", False), ("s390x", False)]
 )
 def test_pages_are_the_architecture_s(arch: str, *, expected: bool) -> None:
-    file = replace(elf(arch=arch), page_size=0x1000)
+    file = elf(arch=arch)._replace(page_size=0x1000)
     found = of_code(judged({EXT: file}, name=NAME.replace("x86_64", arch)), "page-alignment")
     assert bool(found) == expected
 
@@ -454,7 +454,7 @@ def test_weak_symbols_and_cpython_s_need_nobody() -> None:
 
 def test_a_program_has_no_interpreter_to_bind_to() -> None:
     assert unbound({"tool": program()}) == []
-    assert unbound({"tool": replace(program(), imports=elf(imports=["PyLong_Type"]).imports)}) == [
+    assert unbound({"tool": program()._replace(imports=elf(imports=["PyLong_Type"]).imports)}) == [
         ("tool", "PyLong_Type", True)
     ]
 

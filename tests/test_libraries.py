@@ -200,7 +200,7 @@ def test_what_is_needed_already_is_not_added_but_keeps_its_name() -> None:
 
 def test_what_an_earlier_repair_gave_a_hash_is_vendored_again_under_its_name() -> None:
     """Also where the wheel's copy is known to be the same: dlopen does not ask for its name."""
-    built = replace(elf(soname="liba.so"), build_id="abc")
+    built = elf(soname="liba.so")._replace(build_id="abc")
     files = {EXT: elf("liba-aa.so", imports=["dlopen"], rpath="$ORIGIN/../demo.libs"), "demo.libs/liba-aa.so": built}
     plan = plan_of(files, Options(include=("liba.so",)), system({"/usr/lib/liba.so": built}))
     assert (names(plan), patch_of(plan).added) == (["liba.so"], ("liba.so",))
@@ -243,7 +243,7 @@ def test_requests(text: str, expected: Request) -> None:
 
 
 def noted(*wishes: object, needed: tuple[str, ...] = ()) -> Elf:
-    return replace(elf(*needed), dlopen_notes=(json.dumps(wishes),))
+    return elf(*needed)._replace(dlopen_notes=(json.dumps(wishes),))
 
 
 def test_wishes_are_read_in_order_with_their_defaults() -> None:
@@ -271,7 +271,7 @@ def test_wishes_are_read_in_order_with_their_defaults() -> None:
     ],
 )
 def test_notes_that_say_nothing_are_told(text: str, fault: str) -> None:
-    file, path = replace(elf(), dlopen_notes=(text,)), PurePosixPath("/x")
+    file, path = elf()._replace(dlopen_notes=(text,)), PurePosixPath("/x")
     assert read_wishes(file) == ()
     (found,) = judge_notes({path: file}, {path: "x"})
     assert (found.code, found.subject) == ("dlopen-note-unreadable", "x")
@@ -307,7 +307,7 @@ def test_wishes_of_what_is_vendored_count_too() -> None:
 
 
 def test_a_wish_is_no_need_where_one_of_its_names_is_excluded_or_needed() -> None:
-    needing = replace(WISHES, needed=("libfoo.so.1",))
+    needing = WISHES._replace(needed=("libfoo.so.1",))
     assert patch_of(plan_of({EXT: needing}, Options(dlopen="required"))).added == ()
     assert plan_of({EXT: WISHES}, Options(dlopen="required", exclude=("libgone*",))).grafts == ()
 
@@ -339,25 +339,25 @@ def test_of_copies_the_one_stays_that_dlopen_asks_for() -> None:
 
 def test_copies_that_need_copies_give_one_graft_each() -> None:
     files = {f"/usr/lib/lib{name}": elf(exports=["x"]) for name in ("x.so", "x.so.1")}
-    built = replace(elf("libx.so"), build_id="abc")
-    files |= {"/usr/lib/liba.so": built, "/usr/lib/liba.so.1": replace(built, needed=("libx.so.1",))}
+    built = elf("libx.so")._replace(build_id="abc")
+    files |= {"/usr/lib/liba.so": built, "/usr/lib/liba.so.1": built._replace(needed=("libx.so.1",))}
     assert len(plan_of({EXT: elf("liba.so", "liba.so.1")}, Options(), system(files)).grafts) == 2
 
 
 def test_libraries_of_one_build_with_other_symbols_or_needs_are_two() -> None:
-    built = replace(elf(), build_id="abc")
+    built = elf()._replace(build_id="abc")
     files = {
         "/usr/lib/liba.so": built,
-        "/usr/lib/libb.so": replace(built, exports=frozenset({"b"})),
-        "/usr/lib/libc-c.so": replace(built, needed=("liba.so",)),
+        "/usr/lib/libb.so": built._replace(exports=frozenset({"b"})),
+        "/usr/lib/libc-c.so": built._replace(needed=("liba.so",)),
     }
     assert len(plan_of({EXT: elf("liba.so", "libb.so", "libc-c.so")}, Options(), system(files)).grafts) == 3
 
 
 def test_a_library_that_the_wheel_has_under_a_hashed_name_is_not_vendored_again() -> None:
-    built = replace(elf("libbar.so.2", soname="libfoo.so.1"), build_id="abc")
+    built = elf("libbar.so.2", soname="libfoo.so.1")._replace(build_id="abc")
     target = replace(SYSTEM, files={**SYSTEM.files, FOO: built})
-    ours = replace(built, needed=("libbar-aa.so.2",), soname="libfoo-aa.so.1", dt_rpath="$ORIGIN")
+    ours = built._replace(needed=("libbar-aa.so.2",), soname="libfoo-aa.so.1", dt_rpath="$ORIGIN")
     libraries = {"demo.libs/libfoo-aa.so.1": ours, "demo.libs/libbar-aa.so.2": elf()}
     plan = plan_of({EXT: elf("libfoo.so.1"), **libraries}, Options(), target)
     assert plan.grafts == ()
@@ -366,7 +366,7 @@ def test_a_library_that_the_wheel_has_under_a_hashed_name_is_not_vendored_again(
 
 
 def test_a_library_elsewhere_in_the_wheel_does_not_stand_for_the_system_s() -> None:
-    built = replace(elf(), build_id="abc")
+    built = elf()._replace(build_id="abc")
     plan = plan_of({EXT: elf("liba.so"), "demo/libother.so": built}, Options(), system({"/usr/lib/liba.so": built}))
     assert len(plan.grafts) == 1
 
@@ -428,7 +428,7 @@ def test_a_copy_elsewhere_that_python_may_load_by_its_path_stays() -> None:
 
 
 def test_copies_of_one_build_are_merged_only_where_their_needs_are() -> None:
-    built = replace(elf("liby.so", rpath="$ORIGIN"), build_id="abc")
+    built = elf("liby.so", rpath="$ORIGIN")._replace(build_id="abc")
     files = {f"demo/{folder}/libx.so": built for folder in "ab"}
     files |= {f"demo/_{f}.so": elf("libx.so", rpath=f"$ORIGIN/{f}", exports=[f"PyInit__{f}"]) for f in "ab"}
     files |= {f"demo/{folder}/liby.so": elf(exports=[folder]) for folder in "ab"}

@@ -232,7 +232,7 @@ def test_no_polyfill_is_added(options: Options) -> None:
 @pytest.mark.parametrize("scheme", ["data/lib/liba.so", "scripts/tool"])
 def test_a_polyfill_cannot_be_reached_from_other_schemes(scheme: str) -> None:
     files = {EXT: elf()}
-    files[f"demo-1.0.data/{scheme}"] = replace(program(), imports=elf(imports=["reallocarray"]).imports)
+    files[f"demo-1.0.data/{scheme}"] = program()._replace(imports=elf(imports=["reallocarray"]).imports)
     (found,) = errors_in(plan_of(files, options=Options(polyfill=True, platform="musllinux_1_1")).findings)
     assert (found.code, found.subject) == ("elf-outside-site-packages", f"demo-1.0.data/{scheme}")
 
@@ -435,7 +435,7 @@ def test_mixed_architectures_are_refused_as_a_whole() -> None:
 
 
 def test_an_architecture_without_a_tag_is_refused() -> None:
-    (found,) = errors_in(plan_of({EXT: replace(elf(), machine=8)}).findings)
+    (found,) = errors_in(plan_of({EXT: elf()._replace(machine=8)}).findings)
     assert found.code == "wrong-architecture"
     assert found.detail.endswith("no musllinux tag names it")
 

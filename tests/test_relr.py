@@ -480,7 +480,7 @@ def test_all_other_facts_stay_as_they_were(arch: str, name: str) -> None:
     assert not has_relr(read_image(lower_relr(data)))
     relative = {RELOCATIONS[before.machine].relative}
     assert set(after.relocation_types) == set(before.relocation_types) | relative
-    assert replace(after, relr=True, relocation_types=before.relocation_types) == before
+    assert after._replace(relr=True, relocation_types=before.relocation_types) == before
 
 
 @pytest.mark.parametrize(("arch", "name"), FILES)

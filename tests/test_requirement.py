@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from facts_by_hand import elf
@@ -32,7 +30,7 @@ def feature(which: Feature, release: str, member: str = "a.so") -> Reason:
 
 def with_tlsdesc(arch: str) -> object:
     file = elf(arch=arch)
-    return replace(file, relocation_types=tuple(RELOCATIONS[file.machine].tlsdesc))
+    return file._replace(relocation_types=tuple(RELOCATIONS[file.machine].tlsdesc))
 
 
 def test_symbols_need_the_release_that_brought_them() -> None:
@@ -58,7 +56,7 @@ def test_the_architecture_decides() -> None:
         (elf(rpath="$ORIGIN", runpath="$ORIGIN"), []),
         (with_tlsdesc("x86_64"), [Feature.TLSDESC]),
         (with_tlsdesc("ppc64le"), []),
-        (replace(elf(), machine=8), []),
+        (elf()._replace(machine=8), []),
     ],
     ids=["nothing", "RELR", "RUNPATH", "RPATH", "both paths", "TLSDESC", "TLSDESC where there is none", "a stranger"],
 )

@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -324,7 +323,7 @@ def test_lowering_is_accepted(architecture: str) -> None:
         before = read_elf(source)
         patch = Patch("file", lower_relr=before.relr)
         after = prove(before, source, lower_relr(source), patch, page_size=page_size(architecture), editor="lowering")
-        assert replace(after, relr=before.relr, relocation_types=before.relocation_types) == before
+        assert after._replace(relr=before.relr, relocation_types=before.relocation_types) == before
 
 
 @pytest.mark.alpine

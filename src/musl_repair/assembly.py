@@ -9,7 +9,7 @@ from musl_repair.overlay import Fresh, make_fresh
 from musl_repair.wheel import MOUNT, Row, install_path, new_record, record_row, retagged_metadata, sha256_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import PurePosixPath
 
     from musl_repair.archive import Archive, Date, Member
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from musl_repair.plan import Plan
     from musl_repair.sysroot import Sysroot
 
+_AHEAD: Final = 32 << 20
+"""Bytes of content that is made ahead of its turn; in the archive it takes a third or so."""
 _PROGRAM: Final = 0o100755
 _FILE: Final = 0o100644
 
@@ -94,7 +96,8 @@ class Assembly:
         rows: dict[str, Row] = {}
         kept: list[str] = []
         names = list(self._names())
-        all_made = run(self._make, filter(self._is_made, names), _weight)
+        made_names = list(filter(self._is_made, names))
+        all_made = run(self._make, made_names, weigh=_weight, ahead=self._ahead(made_names))
         for name in names:
             if not self._is_made(name):
                 kept.append(name)
@@ -139,6 +142,22 @@ class Assembly:
         """Whether a member of the new wheel is not simply the old one."""
         changed = name in self._patches or name in self._grafts or name in self._moved or name in self._launchers
         return changed or (name == self._metadata and self._plan.retags)
+
+    def _ahead(self, names: Iterable[str]) -> Iterator[str]:
+        """Yield the largest members that are made, as many as may wait for their turn in memory."""
+        sizes = {name: self._size(name) for name in names}
+        left = _AHEAD
+        for name in sorted(sizes, key=lambda name: -sizes[name]):
+            if sizes[name] <= left:
+                left -= sizes[name]
+                yield name
+
+    def _size(self, name: str) -> int:
+        """Return about how many bytes a member that is made will have."""
+        graft = self._grafts.get(name)
+        if graft is not None:
+            return graft.size
+        return self._facts.size(self._moved.get(name, name)) or 0
 
     def _kept(self, name: str) -> Member:
         member = self._archive.members[name]

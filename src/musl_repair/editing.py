@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from musl_repair.elf import Elf, read_elf
@@ -62,6 +61,6 @@ def _stripped(source: Content, before: Elf, patch: Patch, strip: Strip) -> Edite
     """Strip a file, whose facts are to stay those that it had."""
     content = strip.strip(source, patch.member)
     found = read_elf(content)
-    if replace(found, page_size=before.page_size) != before:
+    if found._replace(page_size=before.page_size) != before:
         raise PatchError(f"{patch.member}: {strip} changed more than symbols and debug information")
     return Edited(content, found)

@@ -6,7 +6,6 @@ Source: System V ABI chapters 4 and 5, the GNU hash table and note conventions, 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -36,8 +35,7 @@ class VersionNeed(NamedTuple):
     version: str
 
 
-@dataclass(frozen=True, slots=True)
-class Elf:
+class Elf(NamedTuple):
     """Facts of one ELF file; every tuple is sorted or in file order."""
 
     machine: int

@@ -122,8 +122,8 @@ def read_facts(
     names = [member.name for member in archive.members.values() if not member.is_dir]
     exempt = {wheel.record_name, *wheel.signatures}
     read = partial(_read, archive, {**rows, **dict.fromkeys(exempt)}, known or Known(), verify)
-    large = run(read, (name for name in names if archive.members[name].size > _SMALL))
-    readings = {name: next(large) if archive.members[name].size > _SMALL else read(name) for name in names}
+    found = run(read, names, small=lambda name: archive.members[name].size <= _SMALL)
+    readings = {reading.member.name: reading for reading in found}
     faults = [RecordFault(path, "is listed in RECORD but not there") for path in rows if path not in archive.members]
     faults += [RecordFault(name, reading.fault) for name, reading in readings.items() if reading.fault is not None]
     return Facts(

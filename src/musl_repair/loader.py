@@ -58,6 +58,9 @@ class Mounted:
 
     def real(self, path: PurePosixPath) -> PurePosixPath:
         """Return the path in its shortest form: a wheel has no links, a system may."""
+        known = self._shortest.get(path)
+        if known is not None:
+            return known
         if is_mounted(path):
             return self._normal(path)
         return path if self._system is None else self._system.real(path)

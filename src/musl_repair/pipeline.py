@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections import deque
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
+    from concurrent.futures import Future
 
 _Made = TypeVar("_Made")
 
-_MAX_WAITING: Final = 64
-"""How many names may be in work, or done before their turn."""
-_MAX_HELD: Final = 16 << 20
+_QUEUED: Final = 4
+"""How many names are kept ready for threads that are done."""
+_MAX_HELD: Final = 24 << 20
 """Bytes of results that may wait for their turn before nothing new is begun."""
 
 
@@ -24,20 +24,42 @@ def no_bytes(_result: object) -> int:
     return 0
 
 
+def nothing(_name: str) -> bool:
+    """Return that no name is small."""
+    return False
+
+
 class Run(Protocol):
     """A way to do something for all names and keep their order."""
 
     def __call__(
-        self, make: Callable[[str], _Made], names: Iterable[str], weigh: Callable[[_Made], int] = no_bytes, /
+        self,
+        make: Callable[[str], _Made],
+        names: Iterable[str],
+        *,
+        weigh: Callable[[_Made], int] = no_bytes,
+        ahead: Iterable[str] = (),
+        small: Callable[[str], bool] = nothing,
     ) -> Iterator[_Made]:
-        """Yield make(name) for every name, in order; weigh returns the bytes that a result keeps in memory."""
+        """Yield make(name) for every name, in order.
+
+        weigh returns the bytes that a result keeps in memory. ahead are names to begin with: what takes longest, so
+        that it does not keep one thread busy at the end, with nothing left for the others. small says what takes less
+        time to do than to hand to another thread.
+        """
         ...
 
 
 def one_by_one(
-    make: Callable[[str], _Made], names: Iterable[str], _weigh: Callable[[_Made], int] = no_bytes, /
+    make: Callable[[str], _Made],
+    names: Iterable[str],
+    *,
+    weigh: Callable[[_Made], int] = no_bytes,
+    ahead: Iterable[str] = (),
+    small: Callable[[str], bool] = nothing,
 ) -> Iterator[_Made]:
-    """Yield make(name) for every name."""
+    """Yield make(name) for every name; a `Run` that has no use for what could be done at once."""
+    del weigh, ahead, small
     return map(make, names)
 
 
@@ -60,29 +82,45 @@ class _Pipeline(NamedTuple):
     progress: Callable[[str], None]
 
     def __call__(
-        self, make: Callable[[str], _Made], names: Iterable[str], weigh: Callable[[_Made], int] = no_bytes, /
+        self,
+        make: Callable[[str], _Made],
+        names: Iterable[str],
+        *,
+        weigh: Callable[[_Made], int] = no_bytes,
+        ahead: Iterable[str] = (),
+        small: Callable[[str], bool] = nothing,
     ) -> Iterator[_Made]:
-        """Yield make(name) for every name, in order.
+        """Begin at once, and yield make(name) for every name, in order."""
+        ordered = tuple(names)
+        left = iter(dict.fromkeys(name for name in (*ahead, *ordered) if not small(name)))
+        begun: dict[str, Future[_Made]] = {}
 
-        A large member does not hold up those behind it: they are worked on, within the limits, until it is done.
-        """
-        waiting: deque[Future[_Made]] = deque()
-        left = iter(names)
-        while True:
-            new = tuple(islice(left, self._room(waiting, weigh)))
+        def begin() -> bool:
+            """Begin what there is room for; whether there was anything."""
+            new = tuple(islice(left, self._room(begun.values(), weigh)))
             for name in new:
                 self.progress(name)
-                waiting.append(self.pool.submit(make, name))
-            if not waiting:
-                return
-            if not new and not waiting[0].done():
-                wait([future for future in waiting if not future.done()], return_when=FIRST_COMPLETED)
-            while waiting and waiting[0].done():
-                yield waiting.popleft().result()
+                begun[name] = self.pool.submit(make, name)
+            return bool(new)
 
-    def _room(self, waiting: deque[Future[_Made]], weigh: Callable[[_Made], int]) -> int:
-        """Return how many more names may be begun now; one more than there are threads, so that none has to wait."""
-        done = [future for future in waiting if future.done()]
+        def results() -> Iterator[_Made]:
+            for name in ordered:
+                if small(name):
+                    self.progress(name)
+                    yield make(name)
+                    continue
+                while name not in begun or not begun[name].done():
+                    if not begin():
+                        wait([future for future in begun.values() if not future.done()], return_when=FIRST_COMPLETED)
+                yield begun.pop(name).result()
+
+        begin()
+        return results()
+
+    def _room(self, begun: Collection[Future[_Made]], weigh: Callable[[_Made], int]) -> int:
+        """Return how many more names may be begun now: one at least where nothing goes on."""
+        done = [future for future in begun if future.done()]
+        if len(done) == len(begun):
+            return self.jobs
         held = sum(weigh(future.result()) for future in done if future.exception() is None)
-        room = min(self.jobs + 1 - (len(waiting) - len(done)), _MAX_WAITING - len(waiting))
-        return max(room, 0) if held < _MAX_HELD or not waiting else 0
+        return max(self.jobs + _QUEUED - (len(begun) - len(done)), 0) if held < _MAX_HELD else 0

@@ -6,7 +6,6 @@ What another program wrote, our own code reads. Headers that our own code wrote,
 from __future__ import annotations
 
 import io
-from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from musl_repair.elf import Elf, VersionNeed, elf_of
@@ -35,15 +34,15 @@ def expected_elf(source: Elf, patch: Patch) -> Elf:
     versions = tuple(
         VersionNeed(renames.get(need.library, need.library), need.version) for need in source.version_needs
     )
-    result = replace(source, needed=needed, version_needs=versions)
+    result = source._replace(needed=needed, version_needs=versions)
     if patch.soname is not None:
-        result = replace(result, soname=patch.soname)
+        result = result._replace(soname=patch.soname)
     if patch.rpath is not None:
-        result = replace(result, dt_rpath=patch.rpath or None, dt_runpath=None)
+        result = result._replace(dt_rpath=patch.rpath or None, dt_runpath=None)
     if patch.lower_relr:
         relative = RELOCATIONS[source.machine].relative
         types = tuple(sorted({*source.relocation_types, relative}))
-        result = replace(result, relr=False, relocation_types=types)
+        result = result._replace(relr=False, relocation_types=types)
     return result
 
 
@@ -68,7 +67,7 @@ def prove(
         )
     if harm:
         raise PatchError(f"{patch.member}: {editor} harmed the file: {'; '.join(harm)}")
-    _compare(replace(wanted, page_size=0), replace(found, page_size=0), patch.member, editor)
+    _compare(wanted._replace(page_size=found.page_size), found, patch.member, editor)
     if mended:
         _read_again(found, edited, patch.member, editor)
     return found
@@ -77,7 +76,7 @@ def prove(
 def _compare(wanted: Elf, found: Elf, member: str, editor: str) -> None:
     if wanted == found:
         return
-    different = [f.name for f in fields(Elf) if getattr(wanted, f.name) != getattr(found, f.name)]
+    different = [name for name in Elf._fields if getattr(wanted, name) != getattr(found, name)]
     details = "; ".join(
         f"{name} should be {getattr(wanted, name)!r:.200}, is {getattr(found, name)!r:.200}" for name in different
     )

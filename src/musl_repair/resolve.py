@@ -7,7 +7,6 @@ extended first: by the folders of the wheel that have what is needed, and by the
 from __future__ import annotations
 
 import posixpath
-from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -92,8 +91,8 @@ class _Searching:
         )
         rpath = self._extended.get(path)
         if rpath is None:
-            return answer if needed == answer.needed else replace(answer, needed=needed)
-        return replace(answer, needed=needed, dt_rpath=rpath, dt_runpath=None)
+            return answer if needed == answer.needed else answer._replace(needed=needed)
+        return answer._replace(needed=needed, dt_rpath=rpath, dt_runpath=None)
 
 
 class Search(NamedTuple):
@@ -131,7 +130,7 @@ def resolve(
     """
     elfs = {path: elf for path, elf in sorted(files.items()) if isinstance(elf, Elf)}
     mounted = Mounted(files, system)
-    wanted = {path: replace(elf, needed=search.needed(path, elf)) for path, elf in elfs.items()}
+    wanted = {path: elf._replace(needed=search.needed(path, elf)) for path, elf in elfs.items()}
     extended = _extended(wanted, search.library_path) if search.may_repair else {}
     world = _Searching(mounted, extended, search)
     edges: dict[PurePosixPath, dict[str, PurePosixPath]] = {path: {} for path in elfs}
@@ -141,8 +140,9 @@ def resolve(
         for need in load(path, world, scope):
             needed_by = world.real(need.needed_by)
             if need.found is not None:
-                edges.setdefault(needed_by, {}).setdefault(need.name, world.real(need.found))
-                edges.setdefault(world.real(need.found), {})
+                found = world.real(need.found)
+                edges.setdefault(needed_by, {}).setdefault(need.name, found)
+                edges.setdefault(found, {})
             elif need.missing:
                 failed.setdefault(path, []).append(need._replace(needed_by=needed_by))
     facts = {path: answer for path in edges if isinstance(answer := mounted.read(path), Elf)}

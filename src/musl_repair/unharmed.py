@@ -72,7 +72,7 @@ def _symbols(source: Opened, edited: Opened) -> Iterator[str]:
         return
     if not count:
         return
-    if not (_same_names(old, new) and _same_symbols(old, new, count)):
+    if not (_same_names(old, new, count) and _same_symbols(old, new, count)):
         before, after = list(_symbol_values(old, count)), list(_symbol_values(new, count))
         changed = [one for one, other in zip(before, after, strict=True) if one != other]
         if changed:
@@ -113,10 +113,24 @@ def _definition(section: int) -> int:
     return section if section == _SHN_UNDEF or section >= _SHN_LORESERVE else 1
 
 
-def _same_names(old: Image, new: Image) -> bool:
-    """Whether the new string table begins with the whole old one, so that all old offsets mean the same names."""
-    before = _bytes(old, image_.DT_STRTAB, old.tag(image_.DT_STRSZ) or 0)
-    return _bytes(new, image_.DT_STRTAB, new.tag(image_.DT_STRSZ) or 0).startswith(before)
+def _same_names(old: Image, new: Image, count: int) -> bool:
+    """Whether all symbols' old offsets into the string table mean the same names in the new one.
+
+    Editors add to the table, and patchelf overwrites the search path that was there before, which is no symbol's name.
+    """
+    before = bytearray(_bytes(old, image_.DT_STRTAB, old.tag(image_.DT_STRSZ) or 0))
+    after = bytearray(_bytes(new, image_.DT_STRTAB, new.tag(image_.DT_STRSZ) or 0)[: len(before)])
+    if after == before:
+        return True
+    address, size = old.tag(image_.DT_SYMTAB), count * old.layout.sym.size
+    names = set() if address is None else set(columns(old.layout, old.at(address, size)).names.tolist())
+    for start in (old.tag(tag) for tag in (image_.DT_RPATH, image_.DT_RUNPATH)):
+        # A search path that is the end of a longer string, or has a name for its end, is compared name by name.
+        if start is not None and before[start - 1 : start] == b"\0":
+            end = before.find(b"\0", start)
+            if names.isdisjoint(range(start, end)):
+                before[start:end] = after[start:end] = bytes(end - start)
+    return after == before
 
 
 def _symbol_values(image: Image, count: int) -> Iterator[tuple[bytes, ...]]:
