@@ -77,7 +77,7 @@ def test_exclusions_are_shell_patterns_with_case() -> None:
     ],
 )
 def test_a_scheme_begins_at_its_folder(path: str, root: str) -> None:
-    assert scheme_root(PurePosixPath(path)) == PurePosixPath(root)
+    assert scheme_root(PurePosixPath(path)) == root
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def _programs(
     """
     for name, elf in elfs.items():
         path = facts.path(name)
-        if str(scheme_root(path)) == _SCRIPTS and any(_is_wanted(need, architecture, options) for need in elf.needed):
+        if scheme_root(path) == _SCRIPTS and any(_is_wanted(need, architecture, options) for need in elf.needed):
             yield Move(name, f"{folder}/{path.name}")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import posixpath
 from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from musl_repair.findings import Finding, finding
@@ -13,7 +14,6 @@ from musl_repair.resolve import scheme_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import PurePosixPath
 
     from musl_repair.graph import Resolution
     from musl_repair.options import Options
@@ -48,7 +48,8 @@ def all_ways(
     found: dict[PurePosixPath, tuple[PurePosixPath, ...]] = {}
     for path, name in resolution.excluded:
         if not is_mounted(path) or scheme_root(path) == root:
-            places = (root / folder / name for pattern, folder in options.exclude_rpath if fnmatchcase(name, pattern))
+            folders = (folder for pattern, folder in options.exclude_rpath if fnmatchcase(name, pattern))
+            places = (PurePosixPath(root, folder, name) for folder in folders)
             found[path] = (*found.get(path, ()), *places)
     return found
 

@@ -126,7 +126,7 @@ def judge_rpaths(resolution: Resolution, names: Mapping[PurePosixPath, str]) -> 
     for path, elf in resolution.elfs.items():
         if not is_mounted(path):
             continue
-        root, name = str(scheme_root(path)), names.get(path, str(path))
+        root, name = scheme_root(path), names.get(path, str(path))
         for entry in rpath_entries(elf.rpath):
             folder = posixpath.normpath(expand_entry(entry, path.parent))
             if not is_valid_entry(entry):

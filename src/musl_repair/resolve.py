@@ -50,7 +50,7 @@ def inside_entries(elf: Elf, path: PurePosixPath) -> tuple[str, ...]:
 
     Entries with an unknown token are left out: musl would drop the whole rpath for them.
     """
-    root = str(scheme_root(path))
+    root = scheme_root(path)
     kept: dict[str, None] = {}
     for entry in rpath_entries(elf.rpath):
         folder = posixpath.normpath(expand_entry(entry, path.parent))
@@ -59,9 +59,9 @@ def inside_entries(elf: Elf, path: PurePosixPath) -> tuple[str, ...]:
     return tuple(kept)
 
 
-def scheme_root(path: PurePosixPath) -> PurePosixPath:
+def scheme_root(path: PurePosixPath) -> str:
     """Return the folder that a path's install scheme begins at: paths relative to each other are known below it."""
-    return PurePosixPath(*path.parts[:2])
+    return "/" + "".join(path.parts[1:2])
 
 
 class _Searching:
