@@ -25,7 +25,7 @@ from unrepair import unrepair
 from wheels import MIB, Compiler, Input, Recipe, extensions_wheel, payload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 HERE: Final = Path(__file__).resolve().parent
 CHECKOUT: Final = HERE.parent
@@ -39,6 +39,11 @@ REQUIREMENTS: Final = {
 }
 REFERENCE: Final = "auditwheel"
 OURS: Final = "musl-repair"
+WITH_SBOM: Final = "musl-repair with SBOM"
+"""As it is without options. auditwheel makes its SBOM of what package managers say, so it makes none here."""
+
+
+TOOLS: Final = (*REQUIREMENTS, WITH_SBOM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,7 @@ class Tool:
 
     name: str
     scripts: Path
+    options: tuple[str, ...] = ()
 
     def command(self, wheel: Input, output: Path) -> tuple[list[str | Path], dict[str, str]]:
         """Return the command that repairs a wheel into a folder, and its environment."""
@@ -56,7 +62,8 @@ class Tool:
             return [program, "repair", "-w", output, wheel.wheel], {**environment, "AUDITWHEEL_LD_LIBRARY_PATH": folder}
         if self.name == "repairwheel":
             return [program, "-o", output, *(["-l", folder] if folder else []), wheel.wheel], environment
-        return [program, "repair", "-w", output, *(["--ldpaths", folder] if folder else []), wheel.wheel], environment
+        options = [*self.options, *(["--ldpaths", folder] if folder else [])]
+        return [program, "repair", "-w", output, *options, wheel.wheel], environment
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +98,8 @@ def install(work: Path) -> dict[str, Tool]:
         if name == OURS:  # the same version may have other content now
             call(*pip, "--force-reinstall", "--no-deps", *wanted)
         tools[name] = Tool(name, folder / "bin")
-    return tools
+    ours = tools[OURS]
+    return {**tools, OURS: replace(ours, options=("--no-sbom",)), WITH_SBOM: ours}
 
 
 def install_compiler(work: Path) -> Compiler:
@@ -124,14 +132,14 @@ def given_wheel(wheel: Path, work: Path, libraries: Path | None, patchelf: Path)
     return Input(f"{name} (real)", *unrepair(wheel, folder, patchelf))
 
 
-def compare(wheel: Input, tools: Sequence[Tool], runs: int, work: Path, judge: Tool) -> dict[str, Outcome | str]:
+def compare(wheel: Input, tools: Mapping[str, Tool], runs: int, work: Path, judge: Tool) -> dict[str, Outcome | str]:
     """Let the tools repair a wheel in turn, and check what they made; a tool that fails is told with its words."""
-    results: dict[str, list[Usage]] = {tool.name: [] for tool in tools}
+    results: dict[str, list[Usage]] = {name: [] for name in tools}
     failed: dict[str, str] = {}
     sizes: dict[str, int] = {}
     for turn in range(runs + 1):
-        for tool in tools:
-            if tool.name in failed:
+        for name, tool in tools.items():
+            if name in failed:
                 continue
             output = work / "output" / tool.name
             shutil.rmtree(output, ignore_errors=True)
@@ -139,11 +147,11 @@ def compare(wheel: Input, tools: Sequence[Tool], runs: int, work: Path, judge: T
             try:
                 usage = measure(*tool.command(wheel, output))
                 if turn == 0:  # the warm-up
-                    sizes[tool.name] = checked_size(wheel, output, judge)
+                    sizes[name] = checked_size(wheel, output, judge)
                 else:
-                    results[tool.name].append(usage)
+                    results[name].append(usage)
             except RunError as error:
-                failed[tool.name] = str(error)
+                failed[name] = str(error)
     return {name: failed.get(name) or Outcome(tuple(results[name]), sizes[name]) for name in results}
 
 
@@ -241,7 +249,7 @@ def comparison(arguments: argparse.Namespace, tools: dict[str, Tool], work: Path
     rows, raw = [], {}
     for wheel in wheels:
         print(wheel.label, file=sys.stderr, flush=True)
-        selected = [tools[name] for name in arguments.tools]
+        selected = {name: tools[name] for name in arguments.tools}
         outcomes = compare(wheel, selected, arguments.runs, work, tools[OURS])
         ours = outcomes.get(OURS)
         lowered = lowered_size(wheel, tools[OURS], work) if isinstance(ours, Outcome) else 0
@@ -323,9 +331,9 @@ def enter(root: Path, python: str, arguments: Sequence[str], wheels: Sequence[Pa
 
 def _tools(names: str) -> list[str]:
     chosen = names.split(",")
-    unknown = [name for name in chosen if name not in REQUIREMENTS]
+    unknown = [name for name in chosen if name not in TOOLS]
     if unknown:
-        raise argparse.ArgumentTypeError(f"{unknown[0]} is none of {', '.join(REQUIREMENTS)}")
+        raise argparse.ArgumentTypeError(f"{unknown[0]} is none of {', '.join(TOOLS)}")
     return chosen
 
 
@@ -343,7 +351,7 @@ def main() -> int:
     parser.add_argument(
         "--tools",
         type=_tools,
-        default=list(REQUIREMENTS),
+        default=list(TOOLS),
         metavar="A,B",
         help="which, and in which turn; first the base",
     )
