@@ -71,6 +71,7 @@ LAYERS = (
             "strip",
             "mend",
             "unmoved",
+            "unrenamed",
             "unharmed",
             "proof",
             "editing",

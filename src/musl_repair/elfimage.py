@@ -195,6 +195,11 @@ class Image:
             return self.data[:0]
         raise ElfError(f"{size if size is not None else 'some'} bytes at address {vaddr:#x} are outside the file")
 
+    def tagged(self, tag: int, size: int) -> bytes:
+        """Return size bytes where the entry with this tag says; none without such an entry. Raises as `at` does."""
+        address = self.tag(tag)
+        return b"" if address is None else bytes(self.at(address, size))
+
     def offset(self, vaddr: int) -> int:
         """Return the file offset of an address; raises ElfError where it has none."""
         for segment in self.segments:

@@ -15,8 +15,9 @@ from musl_repair import elfimage as image_
 from musl_repair.errors import ElfError
 from musl_repair.relocations import REL_MACHINES, RELOCATIONS
 from musl_repair.relr import relr_addresses
-from musl_repair.symbols import columns, hash_table_size
+from musl_repair.symbols import hash_table_size
 from musl_repair.unmoved import layout_differences, section_differences
+from musl_repair.unrenamed import symbol_differences, symbol_section_differences
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,10 +40,6 @@ _LOWERED: Final = frozenset(
     }
 )  # fmt: skip
 """Entries that change when DT_RELR is lowered."""
-_SHN_UNDEF: Final = 0
-_SHN_LORESERVE: Final = 0xFF00
-_MAX_VERSIONS: Final = 0x8000
-"""As many as DT_VERSYM has indices for."""
 
 
 def differences(source: Opened, edited: Opened, *, lowered: bool, page_size: int) -> Iterator[str]:
@@ -54,152 +51,14 @@ def differences(source: Opened, edited: Opened, *, lowered: bool, page_size: int
     """
     old, new = source.image, edited.image
     try:
-        yield from _symbols(source, edited)
+        yield from symbol_differences(source, edited)
         yield from _relocations(old, new, lowered=lowered)
         yield from _dynamic(old, new, lowered=lowered)
         yield from layout_differences(source, edited, page_size, _tables)
         yield from section_differences(source, edited, lowered=lowered)
-        yield from _symbol_sections(source, edited)
+        yield from symbol_section_differences(source, edited)
     except struct.error as error:
         raise ElfError(f"a table is cut off ({error})") from error
-
-
-def _symbols(source: Opened, edited: Opened) -> Iterator[str]:
-    """Compare the dynamic symbols with their versions, and the tables that they are found by."""
-    old, new, count = source.image, edited.image, source.symbols
-    if edited.symbols != count:
-        yield f"{count} dynamic symbols became {edited.symbols}"
-        return
-    if not count:
-        return
-    if not (_same_names(old, new, count) and _same_symbols(old, new, count)):
-        before, after = list(_symbol_values(old, count)), list(_symbol_values(new, count))
-        changed = [one for one, other in zip(before, after, strict=True) if one != other]
-        if changed:
-            yield f"{len(changed)} dynamic symbols changed, the first is {changed[0][0].decode(errors='replace')!r}"
-    for tag, what in ((image_.DT_GNU_HASH, "GNU hash table"), (image_.DT_HASH, "hash table")):
-        size = hash_table_size(old, tag, count)
-        if (old.tag(tag) is None) != (new.tag(tag) is None) or _bytes(old, tag, size) != _bytes(new, tag, size):
-            yield f"the {what} changed"
-    if _bytes(old, image_.DT_VERSYM, 2 * count) != _bytes(new, image_.DT_VERSYM, 2 * count):
-        yield "the versions of the dynamic symbols changed"
-    if list(_versions(old)) != list(_versions(new)):
-        yield "the tables of symbol versions changed"
-
-
-def _bytes(image: Image, tag: int, size: int) -> bytes:
-    address = image.tag(tag)
-    return b"" if address is None else bytes(image.at(address, size))
-
-
-def _same_symbols(old: Image, new: Image, count: int) -> bool:
-    """Whether the symbols are the same but for their sections' numbers, and lie at the same places in the names."""
-    size = count * old.layout.sym.size
-    same = _bytes(old, image_.DT_SYMTAB, size) == _bytes(new, image_.DT_SYMTAB, size)
-    return same or _without_sections(old, count) == _without_sections(new, count)
-
-
-def _without_sections(image: Image, count: int) -> tuple[bytearray, list[int]]:
-    """Return the symbols without the numbers of their sections, and what these numbers say of the definitions."""
-    table = bytearray(_bytes(image, image_.DT_SYMTAB, count * image.layout.sym.size))
-    numbers = columns(image.layout, memoryview(bytes(table))).sections.tolist()
-    size, place = image.layout.sym.size, 6 if image.layout.bits == 64 else 14
-    table[place::size] = table[place + 1 :: size] = bytes(len(numbers))
-    return table, list(map(_definition, numbers))
-
-
-def _definition(section: int) -> int:
-    """Return what a symbol's section number says of it, whatever numbers the sections have: which it is, if special."""
-    return section if section == _SHN_UNDEF or section >= _SHN_LORESERVE else 1
-
-
-def _same_names(old: Image, new: Image, count: int) -> bool:
-    """Whether all symbols' old offsets into the string table mean the same names in the new one.
-
-    Editors add to the table, and patchelf overwrites the search path that was there before, which is no symbol's name.
-    """
-    before = bytearray(_bytes(old, image_.DT_STRTAB, old.tag(image_.DT_STRSZ) or 0))
-    after = bytearray(_bytes(new, image_.DT_STRTAB, new.tag(image_.DT_STRSZ) or 0)[: len(before)])
-    if after == before:
-        return True
-    address, size = old.tag(image_.DT_SYMTAB), count * old.layout.sym.size
-    names = set() if address is None else set(columns(old.layout, old.at(address, size)).names.tolist())
-    for start in (old.tag(tag) for tag in (image_.DT_RPATH, image_.DT_RUNPATH)):
-        # A search path that is the end of a longer string, or has a name for its end, is compared name by name.
-        if start is not None and before[start - 1 : start] == b"\0":
-            end = before.find(b"\0", start)
-            if names.isdisjoint(range(start, end)):
-                before[start:end] = after[start:end] = bytes(end - start)
-    return after == before
-
-
-def _symbol_values(image: Image, count: int) -> Iterator[tuple[bytes, ...]]:
-    """Yield (name, the rest) of each symbol; of the section index only what it says of the definition."""
-    strings = _bytes(image, image_.DT_STRTAB, image.tag(image_.DT_STRSZ) or 0)
-    table = _bytes(image, image_.DT_SYMTAB, count * image.layout.sym.size)
-    for fields in image.layout.sym.iter_unpack(table):
-        if image.layout.bits == 64:
-            name, info, other, section, value, size = fields
-        else:
-            name, value, size, info, other, section = fields
-        rest = info, other, _definition(section), value, size
-        yield strings[name : strings.find(b"\0", name)], repr(rest).encode()
-
-
-def _versions(image: Image) -> Iterator[tuple[int, ...]]:
-    """Yield what DT_VERDEF and DT_VERNEED say, but for names, some of which a plan changes."""
-    for _, fields in _chain(image, image_.DT_VERDEF, struct.Struct(image.layout.order + "HHHHI4xI")):
-        yield fields[:-1]
-    need = struct.Struct(image.layout.order + "IHH4xI")
-    left = _MAX_VERSIONS
-    for view, (version, count, first, _) in _chain(
-        image, image_.DT_VERNEED, struct.Struct(image.layout.order + "HH4xII")
-    ):
-        yield version, count
-        at = first
-        for _ in range(min(count, left)):
-            *values, step = need.unpack_from(view, at)
-            yield tuple(values)
-            at += step
-        left -= min(count, left)
-
-
-def _chain(image: Image, tag: int, form: struct.Struct) -> Iterator[tuple[memoryview, tuple[int, ...]]]:
-    """Yield the entries of a table of versions, and what stands behind each; their last field leads to the next."""
-    address = image.tag(tag)
-    if address is None:
-        return
-    view = image.at(address)
-    for _ in range(_MAX_VERSIONS):
-        fields = form.unpack_from(view)
-        yield view, fields
-        if not fields[-1]:
-            break
-        view = view[fields[-1] :]
-
-
-def _symbol_sections(source: Opened, edited: Opened) -> Iterator[str]:
-    """See that the symbols belong to the sections that they did, whatever number these have now."""
-    before, after = source.sections.names, edited.sections.names
-    if not (source.symbols and before and after) or edited.symbols != source.symbols:
-        return
-    was, now = (_section_numbers(file) for file in (source, edited))
-    if before == after and was == now:
-        return
-    wrong = {
-        (one, other)
-        for one, other in set(zip(was, now, strict=True))
-        if one < len(before) and (other >= len(after) or before[one] != after[other])
-    }
-    if wrong:
-        number = next(index for index, pair in enumerate(zip(was, now, strict=True)) if pair in wrong)
-        yield f"the dynamic symbol {number} is in another section"
-
-
-def _section_numbers(file: Opened) -> list[int]:
-    """Return the section number of each symbol."""
-    address, size = file.image.tag(image_.DT_SYMTAB), file.symbols * file.image.layout.sym.size
-    return [] if address is None else columns(file.image.layout, file.image.at(address, size)).sections.tolist()
 
 
 def _relocations(old: Image, new: Image, *, lowered: bool) -> Iterator[str]:
@@ -209,7 +68,7 @@ def _relocations(old: Image, new: Image, *, lowered: bool) -> Iterator[str]:
         (image_.DT_RELA, image_.DT_RELASZ, "DT_RELA"),
         (image_.DT_JMPREL, image_.DT_PLTRELSZ, "DT_JMPREL"),
     ):
-        before, after = _bytes(old, address, old.tag(size) or 0), _bytes(new, address, new.tag(size) or 0)
+        before, after = old.tagged(address, old.tag(size) or 0), new.tagged(address, new.tag(size) or 0)
         if before != after and not (lowered and what != "DT_JMPREL"):
             yield f"the relocations of {what} changed"
     if lowered:
@@ -250,7 +109,7 @@ def _is_written_out(old: Image, new: Image) -> bool:
         entries[number :: len(columns)] = column
     if old.layout.little != (sys.byteorder == "little"):
         entries.byteswap()
-    return entries.tobytes() + _bytes(old, table, length) == _bytes(new, table, new.tag(size) or 0)
+    return entries.tobytes() + old.tagged(table, length) == new.tagged(table, new.tag(size) or 0)
 
 
 def _words_at(image: Image, addresses: array[int]) -> array[int]:
