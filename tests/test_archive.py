@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import struct
@@ -408,6 +409,33 @@ def test_a_long_member_comes_in_pieces_of_which_none_is_long(tmp_path: Path) -> 
         pieces = list(archive.chunks("zeros"))
     assert b"".join(pieces) == content
     assert max(map(len, pieces)) <= 1 << 20
+
+
+def test_a_member_of_any_size_comes_whole_in_pieces(tmp_path: Path) -> None:
+    """What zlib holds back when it has taken all of the data belongs to the content."""
+    for size in (*range(3 * (1 << 14) - 5, 3 * (1 << 14) + 160), *range(200_000, 200_300, 7)):
+        with opened(tmp_path, raw_zip(Entry("zeros", bytes(size)))) as archive:
+            assert sum(map(len, archive.chunks("zeros"))) == size
+
+
+def test_a_member_is_copied_where_the_kernel_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some file systems say so, some claim to have copied nothing, some systems do not know the call."""
+    content = bytes(range(256)) * 4096
+
+    def refuses(*_arguments: int) -> int:
+        raise OSError(errno.EXDEV, "not across file systems")
+
+    for copy in (os.copy_file_range, refuses, lambda *_: 0, None):
+        if copy is None:
+            monkeypatch.delattr(os, "copy_file_range")
+        else:
+            monkeypatch.setattr(os, "copy_file_range", copy)
+        copied = tmp_path / "copied.zip"
+        with opened(tmp_path, raw_zip(GOOD, Entry("large", content, method=0))) as archive, copied.open("wb") as out:
+            write_archive(out, archive, archive.members.values())
+        with zipfile.ZipFile(copied) as read:
+            assert read.testzip() is None
+            assert read.read("large") == content
 
 
 def test_a_member_without_local_header_is_not_read(tmp_path: Path) -> None:

@@ -589,6 +589,19 @@ def test_many_symbols_with_one_endless_name_are_refused(kind: ElfFile) -> None:
     assert outcome(bytes(data)) is None
 
 
+def test_an_endless_name_is_not_looked_for_again_and_again(kind: ElfFile) -> None:
+    """A gigabyte of comparisons for each thousand symbols would be a way to keep a service busy."""
+    data = bytearray(with_fields(kind, symbols=(Symbol("n" * 2_000_000), *[Symbol("")] * 20_000)).build())
+    section: Any = ELFFile(io.BytesIO(data)).get_section_by_name(".dynsym")
+    start, size = section["sh_offset"], section["sh_entsize"]
+    for at in range(start + size, start + section["sh_size"], size):
+        data[at : at + 4] = struct.pack("<I" if kind.little else ">I", 1)
+    begin = time.process_time()
+    with pytest.raises(ElfError, match="share one place"):
+        read_elf(bytes(data))
+    assert time.process_time() - begin < 1
+
+
 def test_notes_that_a_thousand_segments_share_do_not_keep_the_reader() -> None:
     data = bytearray(ElfFile(notes=((b"GNU", 3, b"\xab" * 20), *[(b"GNU", 99, b"")] * 20_000)).build())
     headers = bytes(data[64 : 64 + 3 * 56])

@@ -66,6 +66,11 @@ def test_results_come_in_order_whatever_is_begun_when(
     assert sorted(told) == sorted(NAMES)
 
 
+def test_a_name_that_is_there_twice_is_made_once() -> None:
+    with pipeline(2, no_progress) as run:
+        assert list(run(str.upper, ["a", "b", "a"])) == ["A", "B"]
+
+
 def test_one_by_one_makes_the_same() -> None:
     assert list(one_by_one(len, NAMES, ahead=NAMES[3:4])) == [len(name) for name in NAMES]
 

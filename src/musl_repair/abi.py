@@ -110,10 +110,9 @@ class History:
         """Return the names that libc's dynamic symbol table holds; empty before the first release."""
         return frozenset(name for name, spans in self._spans.items() if any(span.has(release) for span in spans))
 
-    def exports_now(self, name: str) -> bool:
-        """Say whether libc's dynamic symbol table holds the name in the newest release."""
-        spans = self._spans.get(name)
-        return spans is not None and spans[-1].until is None
+    def exports_now(self) -> frozenset[str]:
+        """Return the names that libc's dynamic symbol table holds in the newest release."""
+        return frozenset([name for name, spans in self._spans.items() if spans[-1].until is None])
 
     def identify(self, exports: Collection[str]) -> tuple[Release, ...]:
         """Tell musl's release from the exports of a libc: all the releases that fit equally well, in order.
@@ -124,7 +123,7 @@ class History:
         removed are often kept alive (Alpine 3.18 does so with all that 1.2.4 removed, and cannot be told
         from 1.2.3).
         """
-        seen, newest = frozenset(exports), self.exports(self.newest)
+        seen, newest = frozenset(exports), self.exports_now()
         if 2 * len(seen & newest) < len(newest):
             return ()
         counts = Counter((spans, name in seen) for name, spans in self._spans.items())

@@ -155,6 +155,9 @@ class Archive:
             while left:
                 copied = os.copy_file_range(self._file.fileno(), out.fileno(), left, at)
                 if not copied:
+                    # The end of the file, or a file system that claims to copy and does not.
+                    if left == member.stored_size:
+                        return False
                     raise self._cut_off(member)
                 at, left = at + copied, left - copied
         except (AttributeError, OSError) as error:  # not Linux, no descriptor, or file systems that cannot

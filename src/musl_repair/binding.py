@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from musl_repair.graph import is_program
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import PurePosixPath
 
     from musl_repair.elf import Elf
@@ -67,20 +67,16 @@ def _without(
     return names
 
 
-def clashes(
-    resolution: Resolution, in_libc: Callable[[str], bool]
-) -> dict[PurePosixPath, dict[str, tuple[PurePosixPath, ...]]]:
+def clashes(resolution: Resolution, libc: frozenset[str]) -> dict[PurePosixPath, dict[str, tuple[PurePosixPath, ...]]]:
     """Return library → name → users, where a library defines a name that another imports and that libc has too.
 
-    in_libc says what libc has. It is in the global scope, which is searched first: the library's own definition is
-    never used.
+    libc is in the global scope, which is searched first: the library's own definition is never used.
     """
     found: dict[PurePosixPath, dict[str, tuple[PurePosixPath, ...]]] = {}
+    offered = {path: elf.exports & libc for path, elf in resolution.elfs.items()}
     for path, elf in sorted(resolution.elfs.items()):
-        libraries = [library for library in resolution.edges[path].values() if library in resolution.elfs]
-        wanted = frozenset(symbol.name for symbol in elf.imports) if libraries else frozenset()
-        for library in libraries:
-            for name in sorted(filter(in_libc, wanted & resolution.elfs[library].exports)):
+        for library in filter(offered.get, resolution.edges[path].values()):
+            for name in sorted(offered[library].intersection(name for name, _ in elf.imports)):
                 users = found.setdefault(library, {})
                 users[name] = (*users.get(name, ()), path)
     return found

@@ -65,7 +65,9 @@ def inflate_chunks(stored: Iterable[bytes | memoryview], size: int) -> Iterator[
     left = size
     try:
         for data in _in_pieces(stored):
-            while data and not inflater.eof:
+            piece = b""
+            # A whole piece may have more behind it, also where all of the data have been taken.
+            while not inflater.eof and (data or len(piece) == _PIECE):
                 piece = inflater.decompress(data, _PIECE)
                 left -= len(piece)
                 if left < 0:

@@ -41,7 +41,7 @@ class Run(Protocol):
         ahead: Iterable[str] = (),
         small: Callable[[str], bool] = nothing,
     ) -> Iterator[_Made]:
-        """Yield make(name) for every name, in order.
+        """Yield make(name) for every name, in order and once.
 
         weigh returns the bytes that a result keeps in memory. ahead are names to begin with: what takes longest, so
         that it does not keep one thread busy at the end, with nothing left for the others. small says what takes less
@@ -91,7 +91,7 @@ class _Pipeline(NamedTuple):
         small: Callable[[str], bool] = nothing,
     ) -> Iterator[_Made]:
         """Begin at once, and yield make(name) for every name, in order."""
-        ordered = tuple(names)
+        ordered = tuple(dict.fromkeys(names))
         left = iter(dict.fromkeys(name for name in (*ahead, *ordered) if not small(name)))
         begun: dict[str, Future[_Made]] = {}
 
@@ -109,6 +109,7 @@ class _Pipeline(NamedTuple):
                     self.progress(name)
                     yield make(name)
                     continue
+                begin()
                 while name not in begun or not begun[name].done():
                     if not begin():
                         wait([future for future in begun.values() if not future.done()], return_when=FIRST_COMPLETED)

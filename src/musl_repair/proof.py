@@ -1,6 +1,7 @@
 """Edited files are what the plan says, and otherwise what they were: read back and compared, whoever edited.
 
-What another program wrote, our own code reads. Headers that our own code wrote, somebody else's reads too: pyelftools.
+What another program wrote, our own code reads. Headers that mend.py put right, somebody else's code reads too:
+pyelftools. What relr.py wrote is compared relocation by relocation (unharmed.py).
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def prove(
     """Compare an edited file with its source, and return its facts: what was planned is there, all else as before.
 
     before are the facts of source. page_size is the largest page of its architecture: the file must still be mappable
-    with it if it was before. mended: our own code changed what stands in headers, not only another program.
+    with it if it was before. mended: mend.py changed what stands in headers.
     Raises PatchError, naming file, difference and editor, where the file is not what the plan says.
     """
     wanted = expected_elf(before, patch)

@@ -175,7 +175,7 @@ def _runs(image: Image, addresses: array[int]) -> Iterator[tuple[array[int], int
     Raises ElfError for the first address whose word the file does not have.
     """
     width, at = image.layout.word.size, 0
-    # As tables have them; others are looked up one by one.
+    # As tables have them. In others a run ends where an address is in another segment.
     ordered = all(map(le, addresses, islice(addresses, 1, None)))
     while at < len(addresses):
         segment = next((s for s in image.segments if _holds(s, addresses[at], width)), None)
@@ -183,6 +183,8 @@ def _runs(image: Image, addresses: array[int]) -> Iterator[tuple[array[int], int
             raise ElfError(f"DT_RELR relocates address {addresses[at]:#x}, which is not in the file")
         last = segment.vaddr + segment.filesz - width
         end = bisect_right(addresses, last, at) if ordered else at + 1
+        while not ordered and end < len(addresses) and segment.vaddr <= addresses[end] <= last:
+            end += 1
         yield addresses[at:end], segment.offset - segment.vaddr
         at = end
 
@@ -191,8 +193,8 @@ def _words_at(image: Image, addresses: array[int]) -> array[int]:
     """Return the words at these addresses."""
     width, found = image.layout.word.size, _array(image)
     for run, shift in _runs(image, addresses):
-        first = run[0]
-        span = image.data[first + shift : run[-1] + shift + width]
+        first = min(run)
+        span = image.data[first + shift : max(run) + shift + width]
         places = [address - first for address in run]
         if {place % width for place in places} == {0}:
             words = _array(image)

@@ -37,6 +37,8 @@ _VERSYM_HIDDEN: Final = 0x8000
 _MAX_SHARING: Final = 16
 """How often the bytes of a string table are read: names share their ends, but not like this."""
 _ROOM: Final = 0x10000
+_AT_ONCE: Final = 64
+"""How many strings are looked for before it is seen how long they were."""
 
 
 def _kind(info: int) -> int:
@@ -129,20 +131,27 @@ class Strings:
 
     def all_at(self, offsets: Sequence[int]) -> list[str]:
         """Return the strings at these offsets; ElfError where the table has none at one of them."""
-        find = self._table.find
-        ends = [find(b"\0", offset) for offset in offsets]
-        if -1 in ends:
-            raise ElfError(self._fault(offsets[ends.index(-1)]))
-        # Else a small file whose every symbol has the same endless name fills the memory.
-        self._left -= sum(ends) - sum(offsets)
-        if self._left < 0:
-            raise ElfError("more names share one place in the string table than any linker makes")
+        ends: list[int] = []
+        for first in range(0, len(offsets), _AT_ONCE):
+            ends += self._ends(offsets[first : first + _AT_ONCE])
         if self._text is not None:
             text = self._text
             return [text[offset:end] for offset, end in zip(offsets, ends, strict=True)]
         # Names are bytes to the loader; surrogateescape carries the rare one that is not UTF-8 there and back.
         table = self._table
         return [table[offset:end].decode("utf-8", "surrogateescape") for offset, end in zip(offsets, ends, strict=True)]
+
+    def _ends(self, offsets: Sequence[int]) -> list[int]:
+        """Return where the strings at these offsets, not more than _AT_ONCE, end."""
+        find = self._table.find
+        ends = [find(b"\0", offset) for offset in offsets]
+        if -1 in ends:
+            raise ElfError(self._fault(offsets[ends.index(-1)]))
+        # Else a small file whose every symbol has the same endless name takes hours, and all memory.
+        self._left -= sum(ends) - sum(offsets)
+        if self._left < 0:
+            raise ElfError("more names share one place in the string table than any linker makes")
+        return ends
 
     def _fault(self, offset: int) -> str:
         if offset >= len(self._table):

@@ -117,7 +117,7 @@ def _words_at(image: Image, addresses: array[int]) -> array[int]:
     words, width = array(addresses.typecode), addresses.itemsize
     for segment in (segment for segment in image.segments if segment.type == image_.PT_LOAD):
         end = segment.vaddr + segment.filesz
-        places = [address - segment.vaddr for address in addresses if segment.vaddr <= address < end]
+        places = [address - segment.vaddr for address in addresses if segment.vaddr <= address <= end - width]
         starts = {place % width for place in places}
         if len(starts) != 1:
             continue

@@ -5,8 +5,9 @@ Source: System V ABI chapters 4 and 5; musl 1.2.6 ldso/dynlink.c map_library, Li
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import TYPE_CHECKING, Final
 
 from musl_repair import elfimage as image_
@@ -34,6 +35,8 @@ _TABLES: Final = frozenset(
 """Section types of the loader's tables, which an editor may move: symbols, strings, hashes, relocations, notes, ..."""
 _RESIZED: Final = frozenset({_SHT_STRTAB, _SHT_DYNAMIC})
 """Those of them that an editor may make longer."""
+_COUNTED: Final = frozenset({image_.SHT_DYNSYM, 0x6FFFFFFD, 0x6FFFFFFE})
+"""Those whose sh_info is a number of entries: local symbols, versions."""
 _NUMBERED: Final = frozenset({_SHT_SYMTAB, _SHT_STRTAB})
 """Types of sections that are not loaded and that follow the numbers and names of sections."""
 _LOWERED: Final = frozenset({image_.SHT_REL, image_.SHT_RELA, image_.SHT_RELR})
@@ -262,9 +265,9 @@ def _missing_tables(image: Image, sections: tuple[Section, ...]) -> Iterator[str
     strings = image.tag(image_.DT_STRTAB), image.tag(image_.DT_STRSZ)
     if strings not in {(section.vaddr, section.size) for section in sections if section.type == _SHT_STRTAB}:
         yield "no section has the place and the size of the dynamic string table"
-    dynamic = [s.vaddr for s in image.segments if s.type == image_.PT_DYNAMIC]
-    if any((address, _SHT_DYNAMIC) not in places for address in dynamic):
-        yield "no section is at the address of PT_DYNAMIC"
+    dynamic = {(section.vaddr, section.size) for section in sections if section.type == _SHT_DYNAMIC}
+    if any((s.vaddr, s.filesz) not in dynamic for s in image.segments if s.type == image_.PT_DYNAMIC):
+        yield "no section has the place and the size of PT_DYNAMIC"
 
 
 def section_differences(source: Opened, edited: Opened, *, lowered: bool) -> Iterator[str]:
@@ -278,33 +281,45 @@ def section_differences(source: Opened, edited: Opened, *, lowered: bool) -> Ite
     lost = described - found
     for name, *_ in sorted(lost):
         yield f"the section header of {_words(name)} changed"
-    left: dict[bytes, list[memoryview]] = {}
-    for name, content in _unloaded(edited):
-        left.setdefault(name, []).append(content)
-    for name, content in _unloaded(source):
-        same = next((index for index, other in enumerate(left.get(name, ())) if _equal(content, other)), None)
-        if same is None:
-            yield f"the content of the section {_words(name)} changed"
-        else:
-            del left[name][same]
+    for name in _changed_contents(source, edited):
+        yield f"the content of the section {_words(name)} changed"
+
+
+def _changed_contents(source: Opened, edited: Opened) -> Iterator[bytes]:
+    """Yield the names of sections that no loader maps and whose content the edited file has nowhere."""
+    pairs = zip_longest(_unloaded(source), _unloaded(edited))
+    # Most often each is where it was; to hash it would take longer than to compare it.
+    moved = [
+        (one, other) for one, other in pairs if not (one and other and one[0] == other[0] and _equal(one[1], other[1]))
+    ]
+    before = Counter(_digest(*one) for one, _ in moved if one)
+    after = Counter(_digest(*other) for _, other in moved if other)
+    yield from (name for name, _ in sorted((before - after).elements()))
+
+
+def _digest(name: bytes, content: memoryview) -> tuple[bytes, bytes]:
+    return name, hashlib.sha256(content).digest()
 
 
 def _words(name: bytes) -> str:
     return name.decode("utf-8", "replace") or "no name"
 
 
-def _descriptions(file: Opened, *, lowered: bool) -> Iterator[tuple[bytes, tuple[int, ...]]]:
+def _descriptions(file: Opened, *, lowered: bool) -> Iterator[tuple[bytes, tuple[object, ...]]]:
     """Yield name and fields of each section: of what may move, only what does not depend on where it is."""
     interpreters = {s.vaddr for s in file.image.segments if s.type == image_.PT_INTERP}
     for name, section in zip(file.sections.names, file.sections.all, strict=True):
         if lowered and section.type in _LOWERED:
             continue
         own = (section.type, section.flags)
-        if section.type in _NUMBERED or section.vaddr in interpreters or section.type in _RESIZED:
+        if section.type in _NUMBERED or section.vaddr in interpreters:
             yield name, own
         elif section.type in _TABLES:
-            linked = file.sections.all[section.link].type if section.link < len(file.sections.all) else -1
-            yield name, (*own, section.size, linked)
+            names = file.sections.names
+            linked = names[section.link] if section.link < len(names) else b"nowhere"
+            size = () if section.type in _RESIZED else (section.size,)
+            count = (section.info,) if section.type in _COUNTED else ()
+            yield name, (*own, section.entry, linked, *size, *count)
         elif section.flags & image_.SHF_ALLOC:
             yield name, (*own, section.vaddr, section.size, section.entry)
         else:

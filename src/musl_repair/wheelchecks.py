@@ -170,7 +170,7 @@ def judge_clashes(
 ) -> Iterator[Finding]:
     """Yield libraries whose functions lose against musl's of the same name."""
     known = history(architecture.name)
-    for library, names in clashes(resolution, known.exports_now).items():
+    for library, names in clashes(resolution, known.exports_now()).items():
         if is_polyfill(library.name):
             continue  # that musl's own comes first is what it is made for
         listed = sorted(names)
