@@ -222,6 +222,12 @@ def test_addends_move_into_a_rela_table(*, little: bool) -> None:
     assert entries(lower_relr(recipe.build())) == [(START, kind, 3), (START + 16, kind, 5)]
 
 
+def test_addresses_in_no_order_keep_theirs() -> None:
+    recipe = Recipe(relr=(START + 16, START, START + 8))
+    kind = RELOCATIONS[EM_X86_64].relative
+    assert entries(lower_relr(recipe.build())) == [(START + 16, kind, 5), (START, kind, 3), (START + 8, kind, 4)]
+
+
 def test_a_32_bit_rela_table_is_written_with_32_bits() -> None:
     recipe = Recipe(bits=32, little=False, machine=EM_S390, relr=(START,))
     assert entries(lower_relr(recipe.build())) == [(START, 12, 3)]
