@@ -51,9 +51,9 @@ for _command in (repair, check, show, abi, lddtree, size):
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the program: exit code 0 when done, 1 when a wheel cannot be or is not right, 2 for wrong usage."""
-    # Little of what it makes is garbage before it ends: to look for cycles as often as usual is a tenth of its time.
-    gc.set_threshold(_COLLECT_AFTER)
     try:
+        # Little of what it makes is garbage before it ends, and to look for cycles as often as usual takes time.
+        gc.set_threshold(_COLLECT_AFTER)
         code = cli.main(arguments, prog_name="musl-repair", standalone_mode=False)
     except MuslRepairError as error:
         from musl_repair.report import error_text

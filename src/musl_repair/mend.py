@@ -61,6 +61,8 @@ def _symbols_mended(source: Opened, edited: Opened) -> Iterator[tuple[int, bytes
     """Yield (offset, bytes) of each dynamic symbol's section number that leads to another section than it did."""
     (first, old_size), (start, size) = _symbols(source), _symbols(edited)
     old, new = source.image, edited.image
+    if old.layout is not new.layout:
+        raise ElfError("it has another class or byte order than before")
     if start + size > len(new.data):
         raise ElfError("the dynamic symbols are outside the file")
     many = min(size, old_size)

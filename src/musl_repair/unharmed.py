@@ -50,6 +50,9 @@ def differences(source: Opened, edited: Opened, *, lowered: bool, page_size: int
     Raises ElfError where one of the files contradicts itself.
     """
     old, new = source.image, edited.image
+    if old.layout is not new.layout:
+        yield "the class or the byte order of the file changed"
+        return
     try:
         yield from symbol_differences(source, edited)
         yield from _relocations(old, new, lowered=lowered)

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 import atheris
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # what the tests share
+
 with atheris.instrument_imports(include=["musl_repair"]):
     from musl_repair.archive import Archive
     from musl_repair.elf import read_elf
