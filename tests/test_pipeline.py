@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from musl_repair import pipeline as pipeline_
-from musl_repair.pipeline import one_by_one, pipeline
+from musl_repair.pipeline import Run, pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,7 +72,7 @@ def test_a_name_that_is_there_twice_is_made_once() -> None:
 
 
 def test_one_by_one_makes_the_same() -> None:
-    assert list(one_by_one(len, NAMES, ahead=NAMES[3:4])) == [len(name) for name in NAMES]
+    assert list(Run()(len, NAMES, ahead=NAMES[3:4])) == [len(name) for name in NAMES]
 
 
 @pytest.mark.parametrize("jobs", [1, 3])

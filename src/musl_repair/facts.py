@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from musl_repair.elf import Elf, read_elf
 from musl_repair.elfimage import MAGIC
 from musl_repair.errors import ElfError
-from musl_repair.pipeline import one_by_one
+from musl_repair.pipeline import Run
 from musl_repair.sysroot import Unusable
 from musl_repair.wheel import Row, Wheel, digest_field, hash_fault, install_path, read_wheel, size_fault
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from musl_repair.archive import Archive, Member
     from musl_repair.elfimage import Content
-    from musl_repair.pipeline import Run
 
 _SMALL: Final = 1 << 16
 """Bytes; to hand a smaller file to another thread takes longer than to read it."""
@@ -110,7 +109,7 @@ class Known(NamedTuple):
 
 
 def read_facts(
-    filename: str, archive: Archive, *, run: Run = one_by_one, known: Known | None = None, verify: bool = True
+    filename: str, archive: Archive, *, run: Run | None = None, known: Known | None = None, verify: bool = True
 ) -> Facts:
     """Read a wheel. filename is the wheel's name, which the archive on disk need not have.
 
@@ -122,7 +121,7 @@ def read_facts(
     names = [member.name for member in archive.members.values() if not member.is_dir]
     exempt = {wheel.record_name, *wheel.signatures}
     read = partial(_read, archive, {**rows, **dict.fromkeys(exempt)}, known or Known(), verify)
-    found = run(read, names, small=lambda name: archive.members[name].size <= _SMALL)
+    found = (Run() if run is None else run)(read, names, small=lambda name: archive.members[name].size <= _SMALL)
     readings = {reading.member.name: reading for reading in found}
     faults = [RecordFault(path, "is listed in RECORD but not there") for path in rows if path not in archive.members]
     faults += [RecordFault(name, reading.fault) for name, reading in readings.items() if reading.fault is not None]

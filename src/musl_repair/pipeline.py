@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from itertools import islice
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -19,48 +19,16 @@ _MAX_HELD: Final = 24 << 20
 """Bytes of results that may wait for their turn before nothing new is begun."""
 
 
-def no_bytes(_result: object) -> int:
-    """Return the weight of a result that takes next to no memory."""
+def _no_bytes(_result: object) -> int:
     return 0
 
 
-def nothing(_name: str) -> bool:
-    """Return that no name is small."""
+def _never(_name: str) -> bool:
     return False
 
 
-class Run(Protocol):
-    """A way to do something for all names and keep their order."""
-
-    def __call__(
-        self,
-        make: Callable[[str], _Made],
-        names: Iterable[str],
-        *,
-        weigh: Callable[[_Made], int] = no_bytes,
-        ahead: Iterable[str] = (),
-        small: Callable[[str], bool] = nothing,
-    ) -> Iterator[_Made]:
-        """Yield make(name) for every name, in order and once.
-
-        weigh returns the bytes that a result keeps in memory. ahead are names to begin with: what takes longest, so
-        that it does not keep one thread busy at the end, with nothing left for the others. small says what takes less
-        time to do than to hand to another thread.
-        """
-        ...
-
-
-def one_by_one(
-    make: Callable[[str], _Made],
-    names: Iterable[str],
-    *,
-    weigh: Callable[[_Made], int] = no_bytes,
-    ahead: Iterable[str] = (),
-    small: Callable[[str], bool] = nothing,
-) -> Iterator[_Made]:
-    """Yield make(name) for every name; a `Run` that has no use for what could be done at once."""
-    del weigh, ahead, small
-    return map(make, names)
+def _tell_nobody(_name: str) -> None:
+    pass
 
 
 @contextmanager
@@ -71,27 +39,37 @@ def pipeline(jobs: int, progress: Callable[[str], None]) -> Iterator[Run]:
     """
     pool = ThreadPoolExecutor(jobs)
     try:
-        yield _Pipeline(pool, jobs, progress)
+        yield Run(pool, jobs, progress)
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-class _Pipeline(NamedTuple):
-    pool: ThreadPoolExecutor
-    jobs: int
-    progress: Callable[[str], None]
+class Run(NamedTuple):
+    """A way to do something for all names and keep their order: one by one, or with a pool jobs of them at once."""
+
+    pool: ThreadPoolExecutor | None = None
+    jobs: int = 1
+    progress: Callable[[str], None] = _tell_nobody
 
     def __call__(
         self,
         make: Callable[[str], _Made],
         names: Iterable[str],
         *,
-        weigh: Callable[[_Made], int] = no_bytes,
+        weigh: Callable[[_Made], int] = _no_bytes,
         ahead: Iterable[str] = (),
-        small: Callable[[str], bool] = nothing,
+        small: Callable[[str], bool] = _never,
     ) -> Iterator[_Made]:
-        """Begin at once, and yield make(name) for every name, in order."""
+        """Begin at once, and yield make(name) for every name, in order and once.
+
+        weigh returns the bytes that a result keeps in memory. ahead are names to begin with: what takes longest, so
+        that it does not keep one thread busy at the end, with nothing left for the others. small says what takes less
+        time to do than to hand to another thread.
+        """
+        pool = self.pool
         ordered = tuple(dict.fromkeys(names))
+        if pool is None:
+            return map(make, ordered)
         left = iter(dict.fromkeys(name for name in (*ahead, *ordered) if not small(name)))
         begun: dict[str, Future[_Made]] = {}
 
@@ -100,7 +78,7 @@ class _Pipeline(NamedTuple):
             new = tuple(islice(left, self._room(begun.values(), weigh)))
             for name in new:
                 self.progress(name)
-                begun[name] = self.pool.submit(make, name)
+                begun[name] = pool.submit(make, name)
             return bool(new)
 
         def results() -> Iterator[_Made]:

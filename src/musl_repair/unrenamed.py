@@ -85,7 +85,7 @@ def _same_names(old: Image, new: Image, count: int) -> bool:
         # A search path that is the end of a longer string, or has a name for its end, is compared name by name.
         if start is not None and before[start - 1 : start] == b"\0":
             end = before.find(b"\0", start)
-            if names.isdisjoint(range(start, end)):
+            if end > start and names.isdisjoint(range(start, end)):
                 before[start:end] = after[start:end] = bytes(end - start)
     return after == before
 
