@@ -6,12 +6,19 @@ from typing import TYPE_CHECKING
 
 from musl_repair import mend, proof
 from musl_repair.errors import ElfError, PatchError
+from musl_repair.patches import Patch
+from musl_repair.rewrite import rewrite
 from musl_repair.sections import Opened
 
 if TYPE_CHECKING:
     from musl_repair.elf import Elf
     from musl_repair.elfimage import Content
-    from musl_repair.patches import Patch
+
+
+def lower_relr(data: bytes) -> bytes:
+    """Return a file with DT_RELR lowered and nothing else done to it; the same object where there is none."""
+    lowered = rewrite(data, Patch("lowered", lower_relr=True))
+    return data if lowered is data else bytes(lowered)
 
 
 def put_right(source: Content, edited: Content) -> Content:

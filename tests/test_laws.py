@@ -23,10 +23,10 @@ from musl_repair.errors import ArchiveError, ElfError, PatchError
 from musl_repair.findings import errors_in
 from musl_repair.patchelf import Patchelf, find_patchelf
 from musl_repair.patches import Patch
-from musl_repair.relr import has_relr, lower_relr, relr_addresses
+from musl_repair.relr import has_relr, relr_addresses
 from musl_repair.sections import Opened
 from musl_repair.unharmed import differences
-from proving import prove
+from proving import lower_relr, prove
 from strategies import archives, changed, elf_files, real_libraries, relr_files, wheel_files
 
 if TYPE_CHECKING:

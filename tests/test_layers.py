@@ -63,9 +63,12 @@ LAYERS = (
     (
         "effect",
         (
+            "relr",
             "sections",
             "segment",
-            "relr",
+            "lowering",
+            "dynamic",
+            "rewrite",
             "programs",
             "patchelf",
             "strip",

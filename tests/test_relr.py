@@ -25,9 +25,10 @@ from musl_repair.elf import read_elf
 from musl_repair.elfimage import Image, Layout, Segment, read_image
 from musl_repair.errors import ElfError
 from musl_repair.relocations import EM_386, EM_AARCH64, EM_ARM, EM_S390, EM_X86_64, RELOCATIONS
-from musl_repair.relr import has_relr, lower_relr, relr_addresses
+from musl_repair.relr import has_relr, relr_addresses
 from musl_repair.sections import Sections
 from musl_repair.segment import append_segment
+from proving import lower_relr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

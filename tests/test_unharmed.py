@@ -23,8 +23,7 @@ from musl_repair.elfimage import read_image
 from musl_repair.errors import PatchError
 from musl_repair.patchelf import Patchelf, find_patchelf
 from musl_repair.patches import Patch
-from musl_repair.relr import lower_relr
-from proving import prove
+from proving import lower_relr, prove
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

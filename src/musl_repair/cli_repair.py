@@ -9,7 +9,7 @@ import time
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -109,7 +109,7 @@ if TYPE_CHECKING:
     "--patchelf",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     metavar="FILE",
-    help="The patchelf to use; default: the one installed beside musl-repair, else the one on PATH.",
+    help="Edit with this patchelf; of itself --patcher patchelf takes the one beside musl-repair, else that on PATH.",
 )
 @option(
     "-j",
@@ -140,9 +140,8 @@ if TYPE_CHECKING:
 @option(
     "--patcher",
     also=("AUDITWHEEL_PATCHER",),
-    type=click.Choice(["patchelf"]),
-    default="patchelf",
-    help="For auditwheel's command lines.",
+    type=click.Choice(["builtin", "patchelf"]),
+    help="What edits the ELF files: musl-repair itself (builtin, the default), or the program patchelf.",
 )
 @max_inflated_option
 @option("--strict", is_flag=True, help="Refuse wheels with warnings too.")
@@ -210,10 +209,19 @@ class _Repairing:
             library_path=tuple(sysroot.locate(folder) for folder in folders(self._arguments["ldpaths"])),
             accepted=frozenset({"isa-level"} if self._arguments["disable_isa_ext_check"] else ()),
             strict=self._arguments["strict"],
+            patcher=self._patcher(),
             strip=self._arguments["strip"],
             update_tags=not self._arguments["no_update_tags"],
             allow_pure=self._arguments["allow_pure_python_wheel"],
         )
+
+    def _patcher(self) -> Literal["builtin", "patchelf"]:
+        chosen: Literal["builtin", "patchelf"] | None = self._arguments["patcher"]
+        if self._arguments["patchelf"] is None:
+            return chosen or "builtin"
+        if chosen == "builtin":
+            raise click.UsageError("--patchelf names what --patcher builtin does not use")
+        return "patchelf"
 
     def _tools(self) -> Tools:
         from musl_repair.assembly import Form

@@ -1,27 +1,31 @@
-"""One ELF file and its patch → the edited file and its facts: stripped, edited by patchelf, mended, lowered, proved."""
+"""One ELF file and its patch → the edited file and its facts: stripped, edited here or by patchelf, lowered, proved."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from musl_repair.elf import Elf, read_elf
 from musl_repair.errors import ElfError, PatchError
 from musl_repair.mend import mend
+from musl_repair.patches import Patch
 from musl_repair.proof import prove
-from musl_repair.relr import lower_relr
+from musl_repair.rewrite import rewrite
 from musl_repair.sections import Opened
 
 if TYPE_CHECKING:
     from musl_repair.elfimage import Content
     from musl_repair.patchelf import Patchelf
-    from musl_repair.patches import Patch
     from musl_repair.strip import Strip
+
+
+_OWN: Final = "the built-in editor"
 
 
 class Editors(NamedTuple):
     """The programs that edit ELF files; None for one that there is no use for."""
 
-    patchelf: Patchelf | None
+    patchelf: Patchelf | None = None
+    """None: rewrite.py makes its edits."""
     strip: Strip | None = None
 
 
@@ -40,17 +44,33 @@ def edit(source: Content, before: Elf, patch: Patch, editors: Editors, *, page_s
     """
     if patch.strip and editors.strip is not None:
         source, before = _stripped(source, before, patch, editors.strip)
-    editor = str(editors.patchelf) if patch.edits else "relr lowering"
     try:
-        opened = edited = Opened(source)
-        mended = False
-        if patch.edits and editors.patchelf is not None:
-            edited = Opened(editors.patchelf.edit(source, patch, page_size=page_size))
-            content = mend(opened, edited)
-            mended = content is not edited.image.data
-            edited = Opened(content) if mended else edited
+        opened = Opened(source)
+    except ElfError as error:
+        raise PatchError(f"{patch.member}: {error}") from error
+    if editors.patchelf is not None and patch.edits:
+        return _by_patchelf(opened, before, patch, editors.patchelf, page_size=page_size)
+    edited = _rewritten(source, patch)
+    return Edited(edited.image.data, prove(before, opened, edited, patch, page_size=page_size, editor=_OWN))
+
+
+def _rewritten(source: Content, patch: Patch) -> Opened:
+    try:
+        return Opened(rewrite(source, patch))
+    except ElfError as error:
+        raise PatchError(f"{patch.member}: {_OWN} cannot edit it: {error}; try --patcher patchelf") from error
+
+
+def _by_patchelf(opened: Opened, before: Elf, patch: Patch, patchelf: Patchelf, *, page_size: int) -> Edited:
+    """Let patchelf make the edits that it can make; lowering comes after it, because it goes by section headers."""
+    editor = str(patchelf)
+    try:
+        edited = Opened(patchelf.edit(opened.image.data, patch, page_size=page_size))
+        content = mend(opened, edited)
+        mended = content is not edited.image.data
         if patch.lower_relr:
-            edited = Opened(lower_relr(edited.image.data))
+            content = rewrite(content, Patch(patch.member, lower_relr=True))
+        edited = Opened(content) if content is not edited.image.data else edited
     except ElfError as error:
         raise PatchError(f"{patch.member}: {editor} left a broken file: {error}") from error
     elf = prove(before, opened, edited, patch, page_size=page_size, editor=editor, mended=mended)

@@ -68,8 +68,11 @@ DF_1_PIE: Final = 0x8000000
 
 SHT_NULL: Final = 0
 SHT_PROGBITS: Final = 1
+SHT_STRTAB: Final = 3
 SHT_RELA: Final = 4
+SHT_DYNAMIC: Final = 6
 SHT_NOTE: Final = 7
+SHT_NOBITS: Final = 8
 SHT_REL: Final = 9
 SHT_DYNSYM: Final = 11
 SHT_RELR: Final = 19

@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
     from musl_repair.arrangement import Arrangement
     from musl_repair.graph import Resolution
+    from musl_repair.options import Options
     from musl_repair.packages import Package
     from musl_repair.target import Target
 
-_RECIPE: Final = 1
+_RECIPE: Final = 2
 """Raised when grafts of the same sources come to be edited in another way."""
 _HASHED: Final = re.compile(r"-[0-9a-f]{8}$")
 
@@ -63,6 +64,8 @@ class Recipe(NamedTuple):
     rpath: str
     lowered: bool
     stripped: bool = False
+    patcher: str = "builtin"
+    """What edits it."""
     added: tuple[str, ...] = ()
     """File names of polyfills that it comes to need, sorted."""
 
@@ -93,18 +96,18 @@ def choose_grafts(
     kept: Mapping[PurePosixPath, str],
     ways: Mapping[PurePosixPath, tuple[PurePosixPath, ...]],
     lowers: bool,
-    strips: bool,
+    options: Options,
 ) -> dict[PurePosixPath, Graft]:
     """Return real file → graft for every file of the target system that the wheel needs.
 
     added are the polyfills that files come to need, kept the file names that libraries keep, ways where what is
-    excluded will be; lowers is whether DT_RELR tables are replaced, strips whether files are stripped.
+    excluded will be; lowers is whether DT_RELR tables are replaced.
     """
     external = sorted(path for path in resolution.edges if not is_mounted(path))
     recipes = {
         path: _recipe(
             path, arrangement, resolution, target, added.get(path, ()), ways=ways.get(path, ()), lowers=lowers
-        )._replace(stripped=strips)
+        )._replace(stripped=options.strip, patcher=options.patcher)
         for path in external
     }
     recipes |= {path: recipes[path]._replace(filename=f"={name}") for path, name in kept.items()}

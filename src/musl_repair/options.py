@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from pathlib import PurePosixPath
@@ -32,6 +32,8 @@ class Options:
     lower_relr: bool = True
     polyfill: bool = False
     """Let the wheel carry small functions that are newer than its tag."""
+    patcher: Literal["builtin", "patchelf"] = "builtin"
+    """What edits the ELF files: musl-repair itself, or the program patchelf."""
     strip: bool = False
     """Strip all ELF files of the wheel, and all that is vendored, first."""
     update_tags: bool = True

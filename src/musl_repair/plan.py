@@ -183,7 +183,7 @@ def _choose(
         kept=kept,
         ways=additions.ways,
         lowers=lowers,
-        strips=options.strip,
+        options=options,
     )
     resolution = merge(resolution, find_earlier(grafts, kept, arrangement, resolution.elfs))
     grafts = {path: graft for path, graft in grafts.items() if path in resolution.edges}

@@ -48,7 +48,7 @@ def expected_elf(source: Elf, patch: Patch) -> Elf:
 
 
 def prove(
-    before: Elf, source: Opened, edited: Opened, patch: Patch, *, page_size: int, editor: str, mended: bool
+    before: Elf, source: Opened, edited: Opened, patch: Patch, *, page_size: int, editor: str, mended: bool = False
 ) -> Elf:
     """Compare an edited file with its source, and return its facts: what was planned is there, all else as before.
 

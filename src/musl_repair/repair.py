@@ -44,12 +44,16 @@ class Repaired(NamedTuple):
     output: Path | None
 
 
+def _no_patchelf() -> Patchelf:
+    raise PatchError("there is no patchelf to edit files with: Tools.patchelf names one")
+
+
 @dataclass(frozen=True, slots=True)
 class Tools:
     """What a repair works with besides wheel and plan."""
 
-    patchelf: Callable[[], Patchelf]
-    """Called when a file has to be edited."""
+    patchelf: Callable[[], Patchelf] = _no_patchelf
+    """Called when patchelf has to edit a file (`Options.patcher`)."""
     strip: Callable[[Architecture], Strip] = find_strip
     """Called when files have to be stripped."""
     jobs: int = 1
@@ -92,7 +96,7 @@ def repair_wheel(wheel: Path, folder: Path, sysroot: Sysroot, options: Options, 
         if not plan.changes:
             replace_file(output, partial(_copy, wheel), lambda _: None)
             return Repaired(plan, output)
-        assembly = Assembly(archive, facts, plan, sysroot, _editors(plan, tools), tools.form)
+        assembly = Assembly(archive, facts, plan, sysroot, _editors(plan, options, tools), tools.form)
         replace_file(
             output,
             lambda out: write_archive(out, archive, assembly.entries(run)),
@@ -109,9 +113,10 @@ def _is_same(output: Path, wheel: Path) -> bool:
         return False
 
 
-def _editors(plan: Plan, tools: Tools) -> Editors:
-    """Find the programs that the plan needs, before any thread needs them: most often patchelf, sometimes none."""
-    patchelf = tools.patchelf() if any(patch.edits for patch in plan.patches) else None
+def _editors(plan: Plan, options: Options, tools: Tools) -> Editors:
+    """Find the programs that the plan needs, before any thread needs them: most often none."""
+    edits = options.patcher == "patchelf" and any(patch.edits for patch in plan.patches)
+    patchelf = tools.patchelf() if edits else None
     strips = plan.architecture is not None and any(patch.strip for patch in plan.patches)
     return Editors(patchelf, tools.strip(plan.architecture) if strips and plan.architecture is not None else None)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from musl_repair.elfimage import read_image
+from musl_repair.elfimage import SHT_NOBITS, read_image
 from musl_repair.symbols import symbol_count
 
 if TYPE_CHECKING:
@@ -73,6 +73,12 @@ class Sections:
     def packed(self, index: int, section: Section) -> tuple[int, bytes]:
         """Return where in the file a header stands, and its bytes."""
         return self._start + index * self._format.size, self._format.pack(*section)
+
+    def alone(self, index: int) -> bool:
+        """Whether no other section has bytes of this one."""
+        own = self.all[index]
+        others = (s for other, s in enumerate(self.all) if other != index and s.type != SHT_NOBITS and s.size)
+        return not any(s.offset < own.offset + own.size and own.offset < s.offset + s.size for s in others)
 
     @cached_property
     def names(self) -> tuple[bytes, ...]:

@@ -14,7 +14,7 @@ from musl_repair.errors import ElfError
 from musl_repair.relocations import EM_AARCH64, EM_LOONGARCH, EM_PPC64
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 _PAGE: Final = 0x1000
 _LARGE_PAGE: Final = 0x10000
@@ -52,11 +52,12 @@ def page_size(image: Image) -> int:
     return _LARGE_PAGE if promised > own else own
 
 
-def append_segment(image: Image, blocks: Sequence[bytes]) -> Grown:
+def append_segment(image: Image, blocks: Sequence[bytes], *, dynamic: int | None = None) -> Grown:
     """Return the file with one more PT_LOAD at its end, that holds the program header table and then the blocks.
 
-    Only the ELF header and the program headers know of it yet; the old header table is filled with zeros.
-    Raises ElfError where the file has no room for it.
+    Only the ELF header and the program headers know of it yet; the old header table is filled with zeros. dynamic is
+    the number of the block that PT_DYNAMIC leads to from now on; None leaves it where it is.
+    Raises ElfError where the file has no room for the segment.
     """
     ends, starts = [image.layout.phdr.size * (len(image.segments) + 1)], []
     for block in blocks:
@@ -64,11 +65,14 @@ def append_segment(image: Image, blocks: Sequence[bytes]) -> Grown:
         ends.append(starts[-1] + len(block))
     total = max(ends[-1], ends[0] + _SPARE_HEADERS * image.layout.phdr.size)
     start = _place(image, total)
-    added = Segment(image_.PT_LOAD, image_.PF_R, start.offset, start.vaddr, start.vaddr, total, total, page_size(image))
-    data = bytearray(image.data)
-    data.extend(bytes(start.offset + total - len(data)))
-    _write_headers(image, data, added)
+    # A dynamic section is written to: musl puts the place of what debuggers look for into DT_DEBUG of programs.
+    rights = image_.PF_R if dynamic is None else image_.PF_R | image_.PF_W
+    added = Segment(image_.PT_LOAD, rights, start.offset, start.vaddr, start.vaddr, total, total, page_size(image))
+    data = bytearray(start.offset + total)
+    data[: len(image.data)] = image.data
     places = tuple(Place(start.offset + inside, start.vaddr + inside) for inside in starts)
+    moved = {} if dynamic is None else {image_.PT_DYNAMIC: (places[dynamic], len(blocks[dynamic]))}
+    _write_headers(image, data, added, moved)
     for place, block in zip(places, blocks, strict=True):
         data[place.offset : place.offset + len(block)] = block
     return Grown(data, places)
@@ -102,19 +106,25 @@ def _is_program(image: Image) -> bool:
     return bool(pie) or any(s.type == image_.PT_INTERP for s in image.segments)
 
 
-def _write_headers(image: Image, data: bytearray, added: Segment) -> None:
+def _write_headers(image: Image, data: bytearray, added: Segment, moved: Mapping[int, tuple[Place, int]]) -> None:
+    """Write both headers; moved are places and sizes of segments that are elsewhere now, by type."""
     layout, header = image.layout, image.header
     last = max((i for i, s in enumerate(image.segments) if s.type == image_.PT_LOAD), default=-1)
-    segments = [*image.segments[: last + 1], added, *image.segments[last + 1 :]]
+    old = [_moved(s, *moved[s.type]) if s.type in moved else s for s in image.segments]
+    segments = [*old[: last + 1], added, *old[last + 1 :]]
     size = len(segments) * layout.phdr.size
     # GNU strip expects the program headers at the very start of their segment. llvm-strip aligns only the first of
     # two segments with one offset, and that is PT_PHDR: so it carries the alignment of its PT_LOAD.
     own = added._replace(type=image_.PT_PHDR, filesz=size, memsz=size)
     table = b"".join(layout.pack_segment(own if s.type == image_.PT_PHDR else s) for s in segments)
-    old = size - layout.phdr.size
-    data[header.phoff : header.phoff + old] = bytes(old)
+    old_size = size - layout.phdr.size
+    data[header.phoff : header.phoff + old_size] = bytes(old_size)
     data[added.offset : added.offset + size] = table
     layout.ehdr.pack_into(data, 16, *header._replace(phoff=added.offset, phnum=len(segments)))
+
+
+def _moved(segment: Segment, place: Place, size: int) -> Segment:
+    return segment._replace(offset=place.offset, vaddr=place.vaddr, paddr=place.vaddr, filesz=size, memsz=size)
 
 
 def _up(number: int, multiple: int) -> int:

@@ -21,9 +21,9 @@ with atheris.instrument_imports(include=["musl_repair"]):
     from musl_repair.elfimage import read_image
     from musl_repair.errors import ArchiveError, ElfError, PatchError, WheelError
     from musl_repair.patches import Patch
-    from musl_repair.relr import has_relr, lower_relr
+    from musl_repair.relr import has_relr
     from musl_repair.wheel import read_wheel
-    from proving import prove, put_right
+    from proving import lower_relr, prove, put_right
 
 if TYPE_CHECKING:
     from collections.abc import Callable

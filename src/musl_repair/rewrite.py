@@ -1,0 +1,140 @@
+"""One ELF file and its patch → the edited file: dynamic entries, strings, and DT_RELR lowered, in one new segment.
+
+Nothing that is mapped moves but the tables that grow: string table, dynamic section, relocations, program headers.
+Source: System V ABI chapters 4 and 5; musl 1.2.6 ldso/dynlink.c map_library, decode_dyn.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Final
+
+from musl_repair import elfimage as image_
+from musl_repair.dynamic import StringTable, patched_entries, renamed_versions
+from musl_repair.elfimage import read_image
+from musl_repair.errors import ElfError
+from musl_repair.lowering import lowering_of
+from musl_repair.relr import has_relr
+from musl_repair.sections import Sections
+from musl_repair.segment import Grown, append_segment
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from musl_repair.elfimage import Content, Image
+    from musl_repair.lowering import Lowering
+    from musl_repair.patches import Patch
+    from musl_repair.segment import Place
+
+_STRINGS: Final = "strings"
+_DYNAMIC: Final = "dynamic"
+_RELOCATIONS: Final = "relocations"
+
+
+def rewrite(data: Content, patch: Patch) -> Content:
+    """Return a file edited as its patch says, stripping apart; its own bytes where there is nothing to do.
+
+    Raises ElfError for tables that contradict the rest of the file, and where it has no room for a segment.
+    """
+    image = read_image(data)
+    lowers = patch.lower_relr and has_relr(image)
+    if not (patch.edits or lowers) or not image.dynamic:
+        return data
+    try:
+        return _Rewriting(image, patch, lowering_of(image) if lowers else None).result()
+    except struct.error as error:
+        raise ElfError(f"a table is cut off ({error})") from error
+
+
+class _Rewriting:
+    """One file that is being edited: first what is to be written, then where, and then it is written."""
+
+    def __init__(self, image: Image, patch: Patch, lowering: Lowering | None) -> None:
+        self._image = image
+        self._lowering = lowering
+        self._strings = StringTable(image)
+        self._entries = patched_entries(image, patch, self._strings)
+        self._names = tuple(renamed_versions(image, patch, self._strings))
+        if self._strings.grown and image.tag(image_.DT_STRTAB) is None:
+            raise ElfError("it has no dynamic string table")
+        self._dynamic = next(s for s in image.segments if s.type == image_.PT_DYNAMIC and s.filesz)
+
+    def result(self) -> bytearray:
+        """Return the edited file."""
+        blocks = self._blocks()
+        moved = [*blocks].index(_DYNAMIC) if _DYNAMIC in blocks else None
+        if blocks:
+            grown = append_segment(self._image, tuple(blocks.values()), dynamic=moved)
+        else:
+            grown = Grown(bytearray(self._image.data), ())
+        places = dict(zip(blocks, grown.places, strict=True))
+        self._write_dynamic(grown.data, places)
+        for offset, value in self._names:
+            self._image.layout.uint32.pack_into(grown.data, offset, value)
+        sections = Sections(self._image, grown.data)
+        self._write_sections(sections, places, blocks)
+        self._clear(grown.data, sections, places)
+        if self._lowering is not None and has_relr(read_image(grown.data)):
+            raise ElfError("the DT_RELR table lies where other tables do")
+        return grown.data
+
+    def _blocks(self) -> dict[str, bytes]:
+        """Return what goes into a new segment; the dynamic section only if it has no room where it is."""
+        blocks = {}
+        size = self._image.layout.dyn.size * (len(self._placed({})) + 1)  # with the DT_NULL at the end
+        if size > self._dynamic.filesz:
+            blocks[_DYNAMIC] = bytes(size)
+        if self._strings.grown:
+            blocks[_STRINGS] = self._strings.content
+        if self._lowering is not None:
+            blocks[_RELOCATIONS] = self._lowering.content
+        return blocks
+
+    def _placed(self, places: Mapping[str, Place]) -> list[tuple[int, int]]:
+        """Return the dynamic entries, where tables are that are in the new segment included."""
+        entries = self._entries
+        if _STRINGS in places:
+            new = {image_.DT_STRTAB: places[_STRINGS].vaddr, image_.DT_STRSZ: self._strings.size}
+            entries = [(tag, new.get(tag, value)) for tag, value in entries]
+        if self._lowering is not None:
+            vaddr = places[_RELOCATIONS].vaddr if _RELOCATIONS in places else 0
+            entries = list(self._lowering.entries(entries, vaddr))
+        return entries
+
+    def _write_dynamic(self, data: bytearray, places: Mapping[str, Place]) -> None:
+        entries, form = self._placed(places), self._image.layout.dyn
+        # Behind the first DT_NULL there may be anything; what was an entry, and is none now, is another DT_NULL.
+        entries += [(image_.DT_NULL, 0)] * max(len(self._image.dynamic) - len(entries), 1)
+        offset = places[_DYNAMIC].offset if _DYNAMIC in places else self._image.dynamic_offset
+        for index, fields in enumerate(entries):
+            form.pack_into(data, offset + index * form.size, *fields)
+
+    def _write_sections(self, sections: Sections, places: Mapping[str, Place], blocks: Mapping[str, bytes]) -> None:
+        """Make the headers of sections that moved true again: readelf, strip and patchelf go by them."""
+        for name, index in self._sections(sections).items():
+            if name in places:
+                vaddr, offset = places[name].vaddr, places[name].offset
+                moved = sections.all[index]._replace(vaddr=vaddr, offset=offset, size=len(blocks[name]))
+                sections.replace(index, moved)
+        if self._lowering is not None:
+            self._lowering.write_sections(sections, places[_RELOCATIONS])
+
+    def _sections(self, sections: Sections) -> dict[str, int]:
+        """Return the indices of the sections of the string table and of the dynamic section, where there are any."""
+        wanted = {
+            (image_.SHT_STRTAB, self._image.tag(image_.DT_STRTAB), self._image.tag(image_.DT_STRSZ)): _STRINGS,
+            (image_.SHT_DYNAMIC, self._dynamic.vaddr, self._dynamic.filesz): _DYNAMIC,
+        }
+        found = ((wanted.get((s.type, s.vaddr, s.size)), index) for index, s in enumerate(sections.all))
+        return {name: index for name, index in found if name is not None}
+
+    def _clear(self, data: bytearray, sections: Sections, places: Mapping[str, Place]) -> None:
+        """Fill with zeros what nothing leads to any more: it is gone when the file is compressed."""
+        old = self._sections(sections)
+        for name in (_STRINGS, _DYNAMIC):
+            if name in places and name in old and sections.alone(old[name]):
+                section = sections.all[old[name]]
+                data[section.offset : section.offset + section.size] = bytes(section.size)
+        for vaddr, size in self._lowering.left() if self._lowering is not None else ():
+            offset = self._image.offset(vaddr)
+            data[offset : offset + size] = bytes(size)
