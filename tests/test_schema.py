@@ -76,7 +76,6 @@ def test_show_of_what_cannot_be_repaired(tmp_path: Path) -> None:
     validate("report", printed("show", "--json", "--sysroot", tmp_path, *CASES))
 
 
-@pytest.mark.patchelf
 def test_repair_of_a_wheel(tmp_path: Path) -> None:
     value = printed("repair", "--json", *SYSROOT, "-w", tmp_path, DEMO_WHEEL)
     validate("report", value)

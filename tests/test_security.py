@@ -76,16 +76,17 @@ def odd_wheel(tmp_path: Path) -> Path:
     return write_wheel(tmp_path, files, DEMO)
 
 
-def test_only_patchelf_is_run_and_no_connection_opened(tmp_path: Path, odd_wheel: Path) -> None:
+@pytest.mark.parametrize("patcher", ["builtin", "patchelf"])
+def test_nothing_but_patchelf_is_run_and_no_connection_opened(patcher: str, tmp_path: Path, odd_wheel: Path) -> None:
     for number, wheel in enumerate((DEMO_WHEEL, odd_wheel)):
-        events = watched(wheel, "--sysroot", SYSROOT, "-w", tmp_path / f"out-{number}", "-j", "1")
+        events = watched(wheel, "--sysroot", SYSROOT, "-w", tmp_path / f"out-{number}", "-j", "1", "--patcher", patcher)
         assert {event for event, *_ in outside(events)} <= {"subprocess.Popen"}, outside(events)
-        assert {Path(command[0]).name for command in commands(events)} == {"patchelf"}
+        assert {Path(command[0]).name for command in commands(events)} == {patcher} - {"builtin"}
     assert not (tmp_path / "told").exists()
 
 
 def test_no_name_of_wheel_or_sysroot_is_a_program_s_file_or_option(tmp_path: Path, odd_wheel: Path) -> None:
-    events = watched(odd_wheel, "--sysroot", SYSROOT, "-w", tmp_path / "out", "-j", "1")
+    events = watched(odd_wheel, "--sysroot", SYSROOT, "-w", tmp_path / "out", "-j", "1", "--patcher", "patchelf")
     options = {"--version", "--page-size", "--replace-needed", "--set-rpath", "--force-rpath", "--set-soname"}
     options |= {"--remove-needed", "--remove-rpath"}
     for program, *words in commands(events):

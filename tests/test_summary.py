@@ -153,7 +153,6 @@ def test_commands_of_other_errors() -> None:
     ]
 
 
-@pytest.mark.patchelf
 def test_github_gets_summary_and_annotations(run: Callable[..., Result], tmp_path: Path) -> None:
     summary = tmp_path / "summary.md"
     summary.write_text("before\n")

@@ -29,19 +29,15 @@ class StringTable:
     def __init__(self, image: Image) -> None:
         """Take the table of an image. Raises ElfError where it is outside the file."""
         self.old: Final = image.tagged(image_.DT_STRTAB, image.tag(image_.DT_STRSZ) or 0)
+        self._width = image.layout.word.size
         self._added: list[bytes] = []
         self._places: dict[bytes, int] = {}
         self._size = len(self.old)
 
     @property
     def content(self) -> bytes:
-        """The whole table as it is now."""
-        return b"".join((self.old, *self._added))
-
-    @property
-    def size(self) -> int:
-        """How many bytes that are."""
-        return self._size
+        """The whole table as it is now, of whole words: GNU strip loses the gap before a table that follows it."""
+        return b"".join((self.old, *self._added, bytes(-self._size % self._width)))
 
     @property
     def grown(self) -> bool:
@@ -93,10 +89,8 @@ def _renamed(dynamic: Iterable[_Entry], patch: Patch, strings: StringTable) -> I
     renames = dict(patch.renames)
     for tag, value in dynamic:
         name = strings.at(value) if tag == image_.DT_NEEDED else None
-        if name in renames:
-            yield tag, strings.place(renames[name])
-        elif name not in patch.dropped:
-            yield tag, value
+        if name not in patch.dropped:
+            yield tag, strings.place(renames[name]) if name in renames else value
 
 
 def _with(entries: list[_Entry], tags: frozenset[int], new: _Entry | None) -> list[_Entry]:

@@ -80,21 +80,22 @@ class _Rewriting:
 
     def _blocks(self) -> dict[str, bytes]:
         """Return what goes into a new segment; the dynamic section only if it has no room where it is."""
+        # In the order of their section headers, as linkers write them: GNU strip cuts off what is not in that order.
         blocks = {}
-        size = self._image.layout.dyn.size * (len(self._placed({})) + 1)  # with the DT_NULL at the end
-        if size > self._dynamic.filesz:
-            blocks[_DYNAMIC] = bytes(size)
         if self._strings.grown:
             blocks[_STRINGS] = self._strings.content
         if self._lowering is not None:
             blocks[_RELOCATIONS] = self._lowering.content
+        size = self._image.layout.dyn.size * (len(self._placed({})) + 1)  # with the DT_NULL at the end
+        if size > self._dynamic.filesz:
+            blocks[_DYNAMIC] = bytes(size)
         return blocks
 
     def _placed(self, places: Mapping[str, Place]) -> list[tuple[int, int]]:
         """Return the dynamic entries, where tables are that are in the new segment included."""
         entries = self._entries
         if _STRINGS in places:
-            new = {image_.DT_STRTAB: places[_STRINGS].vaddr, image_.DT_STRSZ: self._strings.size}
+            new = {image_.DT_STRTAB: places[_STRINGS].vaddr, image_.DT_STRSZ: len(self._strings.content)}
             entries = [(tag, new.get(tag, value)) for tag, value in entries]
         if self._lowering is not None:
             vaddr = places[_RELOCATIONS].vaddr if _RELOCATIONS in places else 0

@@ -20,7 +20,7 @@ _PAGE: Final = 0x1000
 _LARGE_PAGE: Final = 0x10000
 _LARGE_PAGE_MACHINES: Final = frozenset({EM_AARCH64, EM_PPC64, EM_LOONGARCH})
 _ALIGNMENT: Final = 8
-"""Where each block starts: enough for any table of words, of both classes."""
+"""Where the segment starts: enough for any table of words, of both classes."""
 _MAX_SEGMENTS: Final = 0xFFFF - 1
 """0xffff is PN_XNUM: the number is elsewhere."""
 _SPARE_HEADERS: Final = 8
@@ -55,13 +55,15 @@ def page_size(image: Image) -> int:
 def append_segment(image: Image, blocks: Sequence[bytes], *, dynamic: int | None = None) -> Grown:
     """Return the file with one more PT_LOAD at its end, that holds the program header table and then the blocks.
 
+    A block begins at a whole word. Where others are of whole words, there is no gap, which GNU strip would lose.
+
     Only the ELF header and the program headers know of it yet; the old header table is filled with zeros. dynamic is
     the number of the block that PT_DYNAMIC leads to from now on; None leaves it where it is.
     Raises ElfError where the file has no room for the segment.
     """
     ends, starts = [image.layout.phdr.size * (len(image.segments) + 1)], []
     for block in blocks:
-        starts.append(_up(ends[-1], _ALIGNMENT))
+        starts.append(_up(ends[-1], image.layout.word.size))
         ends.append(starts[-1] + len(block))
     total = max(ends[-1], ends[0] + _SPARE_HEADERS * image.layout.phdr.size)
     start = _place(image, total)
