@@ -8,7 +8,11 @@ from __future__ import annotations
 import struct
 import sys
 from array import array
+from bisect import bisect_left, bisect_right
 from collections import Counter
+from itertools import islice
+from math import gcd
+from operator import le
 from typing import TYPE_CHECKING, Final
 
 from musl_repair import elfimage as image_
@@ -101,35 +105,39 @@ def _is_written_out(old: Image, new: Image) -> bool:
     address, length = old.tag(table) or 0, old.tag(size) or 0
     if address < plt + (old.tag(image_.DT_PLTRELSZ) or 0) and plt < address + length:
         return False
-    addresses = relr_addresses(old)
-    columns = [addresses, array(addresses.typecode, [relative]) * len(addresses)]
-    if rela:
-        columns.append(_words_at(old, addresses))
-    if len(columns[-1]) != len(addresses):
+    addresses, found = relr_addresses(old), new.tagged(table, new.tag(size) or 0)
+    columns = 3 if rela else 2
+    start = columns * len(addresses) * addresses.itemsize
+    if len(found) < start or found[start:] != old.tagged(table, length):
         return False
-    entries = array(addresses.typecode, bytes(addresses.itemsize * len(columns) * len(addresses)))
-    for number, column in enumerate(columns):
-        entries[number :: len(columns)] = column
-    if old.layout.little != (sys.byteorder == "little"):
-        entries.byteswap()
-    return entries.tobytes() + old.tagged(table, length) == new.tagged(table, new.tag(size) or 0)
+    entries = _words(old, found[:start])
+    types = array(entries.typecode, [relative]) * len(addresses)
+    if entries[0::columns] != addresses or entries[1::columns] != types:
+        return False
+    return not rela or entries[2::columns] == _words_at(old, addresses)
+
+
+def _words(image: Image, content: bytes | memoryview) -> array[int]:
+    words = array("Q" if image.layout.bits == 64 else "I")
+    words.frombytes(content)
+    if image.layout.little != (sys.byteorder == "little"):
+        words.byteswap()
+    return words
 
 
 def _words_at(image: Image, addresses: array[int]) -> array[int]:
-    """Return the words at these addresses, segment by segment; not all where they are aligned in different ways."""
+    """Return the words at these addresses; not all where they are in no order, or aligned in different ways."""
     words, width = array(addresses.typecode), addresses.itemsize
+    if not all(map(le, addresses, islice(addresses, 1, None))):
+        return words
     for segment in (segment for segment in image.segments if segment.type == image_.PT_LOAD):
-        end = segment.vaddr + segment.filesz
-        places = [address - segment.vaddr for address in addresses if segment.vaddr <= address <= end - width]
-        starts = {place % width for place in places}
-        if len(starts) != 1:
-            continue
-        (start,) = starts
-        content, size = array(addresses.typecode), segment.filesz - start
-        content.frombytes(image.data[segment.offset + start : segment.offset + start + size - size % width])
-        if image.layout.little != (sys.byteorder == "little"):
-            content.byteswap()
-        words.extend(content[place // width] for place in places)
+        last = segment.vaddr + segment.filesz - width
+        some = addresses[bisect_left(addresses, segment.vaddr) : bisect_right(addresses, last)]
+        places = [address - some[0] for address in some]
+        if some and gcd(width, *places) == width:
+            start = segment.offset + some[0] - segment.vaddr
+            content = _words(image, image.data[start : start + places[-1] + width])
+            words.extend(map(content.__getitem__, [place // width for place in places]))
     return words
 
 
