@@ -290,6 +290,11 @@ def _string(text: bytes) -> Callable[[Victim], None]:
     return harm
 
 
+def _named(tag: int) -> Callable[[Victim], None]:
+    """Change a letter of the string that a dynamic entry names."""
+    return lambda victim: victim.flip(victim.offset(image_.DT_STRTAB) + victim.value(tag) + 1)
+
+
 def _hash(tag: int, word: int) -> Callable[[Victim], None]:
     return lambda victim: victim.flip(victim.offset(tag, 4 * word), 3)
 
@@ -469,10 +474,10 @@ HARMS: Final[Mapping[str, Callable[[Victim], None]]] = {
     "header: file cut": lambda v: v.data.__delitem__(slice(0x900, None)),
     # Dynamic entries
     "dynamic: needed lost": lambda v: v.drop_entry(image_.DT_NEEDED),
-    "dynamic: needed changed": _string(b"libc.so"),
+    "dynamic: needed changed": _named(image_.DT_NEEDED),
     "dynamic: needed twice": _two_needed,
     "dynamic: soname lost": lambda v: v.drop_entry(image_.DT_SONAME),
-    "dynamic: soname changed": _string(b"libleaf.so.1"),
+    "dynamic: soname changed": _named(image_.DT_SONAME),
     "dynamic: flags lost": lambda v: v.drop_entry(image_.DT_FLAGS),
     "dynamic: flags changed": lambda v: v.set_value(image_.DT_FLAGS, 2),
     "dynamic: flags_1 changed": lambda v: v.set_value(image_.DT_FLAGS_1, 0x9),

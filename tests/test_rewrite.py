@@ -265,3 +265,31 @@ def test_a_file_without_room_is_refused_with_a_way_out() -> None:
 def test_a_patch_without_edits_gives_the_same_object() -> None:
     source = with_room(0)
     assert rewrite(source, Patch("file")) is source
+
+
+# Real libraries
+
+
+@pytest.fixture
+def alpine_root() -> Path:
+    """Return the real Alpine root."""
+    folder = os.environ.get("MUSL_REPAIR_ALPINE")
+    if folder is None:
+        pytest.skip("MUSL_REPAIR_ALPINE is not set: no Alpine root whose libraries could be edited")
+    return Path(folder) / "alpine"
+
+
+@pytest.mark.alpine
+def test_every_file_of_alpine_is_edited(alpine_root: Path, tmp_path: Path, readelf: Callable[..., str]) -> None:
+    shown, seen = tmp_path / "shown", 0
+    for folder in ("usr/lib", "usr/bin", "opt/python/cp311-cp311/lib/python3.11/lib-dynload"):
+        for file in sorted((alpine_root / folder).rglob("*")):
+            source = b"" if file.is_symlink() or not file.is_file() else file.read_bytes()
+            if not image_.is_elf(source) or not (before := read_elf(source)).loadable or before.relocates_itself:
+                continue
+            patch = next(patches(before))
+            shown.write_bytes(edited(source, patch))
+            readelf("-lSd", shown)
+            assert strings(read_elf(shown.read_bytes())) == strings(expected_elf(before, patch)), file
+            seen += 1
+    assert seen > 140

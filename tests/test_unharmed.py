@@ -23,6 +23,7 @@ from musl_repair.elfimage import read_image
 from musl_repair.errors import PatchError
 from musl_repair.patchelf import Patchelf, find_patchelf
 from musl_repair.patches import Patch
+from musl_repair.rewrite import rewrite
 from proving import lower_relr, prove
 
 if TYPE_CHECKING:
@@ -53,12 +54,16 @@ class Edit:
     """A library, and the same after an edit without fault."""
 
     def __init__(self, architecture: str, kind: str) -> None:
-        """Make the edit: none at all, or lowering."""
+        """Make the edit: none at all, lowering, or all that is done to a graft."""
         self.architecture = architecture
         self.name = "libleaf.so.1" if kind == "no relr" else "libleaf-relr.so.1"
         self.source = original(architecture, self.name)
-        self.patch = Patch("demo.libs/libleaf.so.1", lower_relr=kind == "lowered relr")
-        self.content = _lowered(architecture, self.name) if self.patch.lower_relr else self.source
+        self.patch = Patch("demo.libs/libleaf.so.1", lower_relr=kind in {"lowered relr", "grafted"})
+        if kind == "grafted":
+            needed = facts(architecture, self.name).needed
+            renames = tuple((name, f"{name}-0123abcd") for name in sorted(needed))
+            self.patch = self.patch._replace(soname="libleaf-0123abcd.so.1", rpath="$ORIGIN/../libs", renames=renames)
+        self.content = _rewritten(architecture, self.name, self.patch)
 
     def prove(self, content: bytes) -> Elf:
         """Compare any content with the source."""
@@ -67,11 +72,11 @@ class Edit:
 
 
 @cache
-def _lowered(architecture: str, name: str) -> bytes:
-    return lower_relr(original(architecture, name))
+def _rewritten(architecture: str, name: str, patch: Patch) -> bytes:
+    return bytes(rewrite(original(architecture, name), patch))
 
 
-KINDS: Final = ("no relr", "kept relr", "lowered relr")
+KINDS: Final = ("no relr", "kept relr", "lowered relr", "grafted")
 
 
 @pytest.fixture(params=ARCHITECTURES)

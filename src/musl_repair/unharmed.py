@@ -137,7 +137,7 @@ def _words_at(image: Image, addresses: array[int]) -> array[int]:
         if some and gcd(width, *places) == width:
             start = segment.offset + some[0] - segment.vaddr
             content = _words(image, image.data[start : start + places[-1] + width])
-            words.extend(map(content.__getitem__, [place // width for place in places]))
+            words.extend(array(words.typecode, [content[place // width] for place in places]))
     return words
 
 
