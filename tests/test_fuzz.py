@@ -17,7 +17,7 @@ TARGETS = Path(__file__).parent / "fuzz" / "targets.py"
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("name", ["elf", "relr", "proof", "archive"])
+@pytest.mark.parametrize("name", ["elf", "relr", "edit", "proof", "archive"])
 def test_target_finds_nothing(name: str, tmp_path: Path) -> None:
     if importlib.util.find_spec("atheris") is None:
         pytest.skip("atheris is not installed")

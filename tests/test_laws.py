@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from builders import DEMO, SYSROOTS, ElfFile, write_wheel
@@ -20,6 +20,7 @@ from musl_repair.errors import ArchiveError, ElfError, PatchError
 from musl_repair.findings import errors_in
 from musl_repair.patches import Patch
 from musl_repair.relr import has_relr, relr_addresses
+from musl_repair.rewrite import rewrite
 from musl_repair.sections import Opened
 from musl_repair.unharmed import differences
 from proving import lower_relr, prove
@@ -111,6 +112,34 @@ def test_lowering_twice_is_lowering_once_and_loses_nothing(data: bytes) -> None:
     assert not has_relr(read_image(lowered))
     before = read_elf(data)
     prove(before, data, lowered, Patch("file", lower_relr=before.relr), page_size=0x1000, editor="lowering")
+
+
+NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)
+
+
+@QUICK
+@given(data=st.one_of(real_libraries(), elf_files().map(ElfFile.build)), draw=st.data())
+def test_any_edit_of_a_sound_file_is_made_and_nothing_else(data: bytes, draw: st.DataObject) -> None:
+    """The proof compares all that a loader sees with what was planned, and with the file as it was."""
+    before = read_elf(data)
+    assume(before.dynamic)
+    needed = st.lists(st.sampled_from(before.needed), unique=True) if before.needed else st.just([])
+    renames = tuple((name, draw.draw(NAMES)) for name in sorted(draw.draw(needed)))
+    dropped, added = (tuple(sorted(draw.draw(names))) for names in (needed, st.lists(NAMES, unique=True, max_size=9)))
+    soname, rpath = draw.draw(st.none() | NAMES), draw.draw(st.none() | st.just("") | NAMES)
+    patch = Patch("file", soname, rpath, renames, dropped, added)
+    prove(before, data, rewrite(data, patch), patch, page_size=0x1000, editor="own")
+
+
+@QUICK
+@given(data=changed(st.one_of(real_libraries(), relr_files(), elf_files().map(ElfFile.build))))
+def test_any_bytes_are_edited_and_proved_or_refused(data: bytes) -> None:
+    try:
+        before = read_elf(data)
+        patch = Patch("file", "libnew.so.1", "$ORIGIN", (("libc.so", "libb.so"),), (), ("liba.so",), before.relr)
+        prove(before, data, rewrite(data, patch), patch, page_size=0x1000, editor="own")
+    except (ElfError, PatchError):
+        return
 
 
 @QUICK

@@ -324,6 +324,7 @@ def test_who_needs_whom_in_the_demo_wheel(root: Path, tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.process
 def test_same_bytes_whatever_the_seed_and_a_time_only_if_one_is_given(root: Path, tmp_path: Path) -> None:
     written = set()
     for seed in ("0", "1", "2"):
@@ -381,6 +382,7 @@ def test_a_repair_that_vendors_more_writes_what_it_added(root: Path, tmp_path: P
     assert repair(whole, tmp_path / "again", root).read_bytes() == whole.read_bytes()
 
 
+@pytest.mark.process
 def test_json_names_the_documents_and_only_writing_one_loads_the_library(root: Path, tmp_path: Path) -> None:
     code = (
         "import sys\n"

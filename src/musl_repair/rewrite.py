@@ -58,27 +58,29 @@ class _Rewriting:
         if self._strings.grown and image.tag(image_.DT_STRTAB) is None:
             raise ElfError("it has no dynamic string table")
         self._dynamic = next(s for s in image.segments if s.type == image_.PT_DYNAMIC and s.filesz)
+        self._blocks = self._new_blocks()
 
     def result(self) -> bytearray:
         """Return the edited file."""
-        blocks = self._blocks()
-        moved = [*blocks].index(_DYNAMIC) if _DYNAMIC in blocks else None
-        if blocks:
-            grown = append_segment(self._image, tuple(blocks.values()), dynamic=moved)
-        else:
-            grown = Grown(bytearray(self._image.data), ())
-        places = dict(zip(blocks, grown.places, strict=True))
+        grown = self._grown()
+        places = dict(zip(self._blocks, grown.places, strict=True))
         self._write_dynamic(grown.data, places)
         for offset, value in self._names:
             self._image.layout.uint32.pack_into(grown.data, offset, value)
         sections = Sections(self._image, grown.data)
-        self._write_sections(sections, places, blocks)
+        self._write_sections(sections, places)
         self._clear(grown.data, sections, places)
         if self._lowering is not None and has_relr(read_image(grown.data)):
             raise ElfError("the DT_RELR table lies where other tables do")
         return grown.data
 
-    def _blocks(self) -> dict[str, bytes]:
+    def _grown(self) -> Grown:
+        if not self._blocks:
+            return Grown(bytearray(self._image.data), ())
+        moved = [*self._blocks].index(_DYNAMIC) if _DYNAMIC in self._blocks else None
+        return append_segment(self._image, tuple(self._blocks.values()), dynamic=moved)
+
+    def _new_blocks(self) -> dict[str, bytes]:
         """Return what goes into a new segment; the dynamic section only if it has no room where it is."""
         # In the order of their section headers, as linkers write them: GNU strip cuts off what is not in that order.
         blocks = {}
@@ -87,15 +89,20 @@ class _Rewriting:
         if self._lowering is not None:
             blocks[_RELOCATIONS] = self._lowering.content
         size = self._image.layout.dyn.size * (len(self._placed({})) + 1)  # with the DT_NULL at the end
-        if size > self._dynamic.filesz:
+        if not self._has_room(size):
             blocks[_DYNAMIC] = bytes(size)
         return blocks
+
+    def _has_room(self, size: int) -> bool:
+        """Whether a dynamic section of so many bytes fits where it is; what linkers leave for that is zero."""
+        used = self._dynamic.offset + len(self._image.dynamic) * self._image.layout.dyn.size
+        return size <= self._dynamic.filesz and not any(self._image.data[used : self._dynamic.offset + size])
 
     def _placed(self, places: Mapping[str, Place]) -> list[tuple[int, int]]:
         """Return the dynamic entries, where tables are that are in the new segment included."""
         entries = self._entries
         if _STRINGS in places:
-            new = {image_.DT_STRTAB: places[_STRINGS].vaddr, image_.DT_STRSZ: len(self._strings.content)}
+            new = {image_.DT_STRTAB: places[_STRINGS].vaddr, image_.DT_STRSZ: len(self._blocks[_STRINGS])}
             entries = [(tag, new.get(tag, value)) for tag, value in entries]
         if self._lowering is not None:
             vaddr = places[_RELOCATIONS].vaddr if _RELOCATIONS in places else 0
@@ -110,12 +117,12 @@ class _Rewriting:
         for index, fields in enumerate(entries):
             form.pack_into(data, offset + index * form.size, *fields)
 
-    def _write_sections(self, sections: Sections, places: Mapping[str, Place], blocks: Mapping[str, bytes]) -> None:
+    def _write_sections(self, sections: Sections, places: Mapping[str, Place]) -> None:
         """Make the headers of sections that moved true again: readelf, strip and patchelf go by them."""
         for name, index in self._sections(sections).items():
             if name in places:
                 vaddr, offset = places[name].vaddr, places[name].offset
-                moved = sections.all[index]._replace(vaddr=vaddr, offset=offset, size=len(blocks[name]))
+                moved = sections.all[index]._replace(vaddr=vaddr, offset=offset, size=len(self._blocks[name]))
                 sections.replace(index, moved)
         if self._lowering is not None:
             self._lowering.write_sections(sections, places[_RELOCATIONS])

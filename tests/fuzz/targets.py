@@ -22,6 +22,7 @@ with atheris.instrument_imports(include=["musl_repair"]):
     from musl_repair.errors import ArchiveError, ElfError, PatchError, WheelError
     from musl_repair.patches import Patch
     from musl_repair.relr import has_relr
+    from musl_repair.rewrite import rewrite
     from musl_repair.wheel import read_wheel
     from proving import lower_relr, prove, put_right
 
@@ -53,6 +54,18 @@ def relr(data: bytes) -> None:
         raise AssertionError("lowered, and not lowered")
 
 
+def edit(data: bytes) -> None:
+    """Edit any bytes in every way at once: what comes out is proved, or the file was one that cannot be edited."""
+    try:
+        before = read_elf(data)
+        patch = Patch(
+            "file", "libnew.so.1", "$ORIGIN", (("libc.so", "libother.so"),), (), ("libadded.so",), before.relr
+        )
+        prove(before, data, rewrite(data, patch), patch, page_size=0x1000, editor="the fuzzer")
+    except (ElfError, PatchError):
+        return
+
+
 def proof(data: bytes) -> None:
     """Take any bytes for the edited file: they are accepted only if a loader reads the same."""
     before = read_elf(SOURCE)
@@ -79,7 +92,13 @@ def archive(data: bytes) -> None:
         return
 
 
-TARGETS: Final[dict[str, Callable[[bytes], None]]] = {"elf": elf, "relr": relr, "proof": proof, "archive": archive}
+TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
+    "elf": elf,
+    "relr": relr,
+    "edit": edit,
+    "proof": proof,
+    "archive": archive,
+}
 
 
 def seeds(name: str, folder: Path) -> None:
