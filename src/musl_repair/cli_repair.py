@@ -6,7 +6,6 @@ import os
 import sys
 import sysconfig
 import time
-from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -244,7 +243,7 @@ class _Repairing:
             else:
                 at, count = self._wheels.index(wheel) + 1, len(self._wheels)
                 with showing(wheel.name, at, count, sys.stderr) as progress:
-                    tools = replace(tools, progress=progress)
+                    tools = tools._replace(progress=progress)
                     repaired = repair_wheel(wheel, self._arguments["wheel_dir"], sysroot, options, tools)
         except MuslRepairError as error:
             self._results.append(report.failure_json(wheel, error))

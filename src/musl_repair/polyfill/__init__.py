@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
@@ -30,8 +29,7 @@ _FORMAT = 1
 _FILENAME = re.compile(r"libpolyfill-\w+-[0-9a-f]{8}\.so")
 
 
-@dataclass(frozen=True, slots=True)
-class Polyfill:
+class Polyfill(NamedTuple):
     """One function that a wheel can carry, on one architecture."""
 
     name: str
