@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
-import gc
 import sys
 from importlib import import_module
 from typing import Final
@@ -11,12 +9,11 @@ from typing import Final
 import click
 
 from musl_repair import __version__
-from musl_repair.cli_options import CONTEXT, say
 from musl_repair.errors import MuslRepairError
 
 _INTERRUPTED = 130
-_COLLECT_AFTER = 100_000
-"""Objects."""
+_CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+"""Commands have it from the group."""
 _HOMES: Final = {
     "abi": "cli_inspect",
     "check": "cli_inspect",
@@ -48,7 +45,7 @@ class _Commands(click.Group):
         return super().parse_args(ctx, args)
 
 
-@click.group(cls=_Commands, context_settings=CONTEXT, no_args_is_help=True)
+@click.group(cls=_Commands, context_settings=_CONTEXT, no_args_is_help=True)
 @click.version_option(__version__, "-V", "--version", prog_name="musl-repair")
 @click.option("-v", "--verbose", count=True, help="Tell more; the same as behind the command.")
 @click.pass_context
@@ -63,12 +60,9 @@ def cli(ctx: click.Context, *, verbose: int) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the program: exit code 0 when done, 1 when a wheel cannot be or is not right, 2 for wrong usage."""
     try:
-        # Little of what it makes is garbage before it ends, and to look for cycles as often as usual takes time.
-        gc.set_threshold(_COLLECT_AFTER)
-        # At the end the interpreter looks for cycles in all that is left, which the process is about to give back.
-        atexit.register(gc.freeze)
         code = cli.main(arguments, prog_name="musl-repair", standalone_mode=False)
     except MuslRepairError as error:
+        from musl_repair.cli_options import say
         from musl_repair.report import error_text
 
         say([error_text(error)])
@@ -77,6 +71,6 @@ def main(arguments: list[str] | None = None) -> None:
         error.show()
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        say(["interrupted: what was not finished was not written"])
+        click.echo("interrupted: what was not finished was not written", err=True)
         code = _INTERRUPTED
     sys.exit(code)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from musl_repair.cli_options import (
-    CONTEXT,
     file_argument,
     folders,
     json_option,
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from musl_repair.sysroot import Sysroot
 
 
-@click.command(context_settings=CONTEXT, short_help="Vendor what wheels need, and tag them musllinux.")
+@click.command(short_help="Vendor what wheels need, and tag them musllinux.")
 @file_argument("wheels", "WHEEL...")
 @option(
     "-w",
