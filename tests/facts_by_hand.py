@@ -210,7 +210,7 @@ def repaired(facts: Facts, plan: Plan) -> Facts:
     metadata = retagged_metadata(facts.wheel.metadata, plan.result)
     return replace(
         facts,
-        wheel=replace(facts.wheel, name=plan.result, metadata=metadata),
+        wheel=facts.wheel._replace(name=plan.result, metadata=metadata),
         readings={member: reading(member, elfs.get(member)) for member in members},
         unlisted=(),
     )

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from builders import DEMO, DEMO_WHEEL, SYSROOTS, TESTDATA, write_wheel
-from musl_repair import __version__
+from musl_repair import __version__, cli
 from musl_repair.cli import main
 
 if TYPE_CHECKING:
@@ -116,12 +116,49 @@ def test_options_may_come_first(run: Callable[..., Result]) -> None:
     assert entries(Path("wheelhouse")) == [REPAIRED]
 
 
-@pytest.mark.parametrize("command", [["-m", "musl_repair"], ["-c", "from musl_repair.cli import main; main()"]])
+@pytest.mark.parametrize("command", [["-m", "musl_repair"], ["-c", "from musl_repair.__main__ import main; main()"]])
 def test_program_starts_as_a_process(command: list[str], tmp_path: Path) -> None:
     arguments = [sys.executable, *command, str(DEMO_WHEEL), "--sysroot", str(SYSROOT), "--dry-run"]
     done = subprocess.run(arguments, capture_output=True, text=True, check=True, cwd=tmp_path)
     assert done.stdout.startswith(DEMO)
     assert entries(tmp_path) == []
+
+
+def test_program_starts_from_a_zip_file(tmp_path: Path) -> None:
+    package = Path(cli.__file__).parent
+    with zipfile.ZipFile(tmp_path / "program.zip", "w") as file:
+        for path in package.rglob("*"):
+            if path.is_file() and path.suffix != ".pyc":
+                file.write(path, path.relative_to(package.parent))
+    code = "from musl_repair import cli; print(cli.__file__, flush=True); cli.main()"
+    arguments = [sys.executable, "-c", code, "abi", "statx"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "program.zip")}
+    done = subprocess.run(arguments, capture_output=True, text=True, check=True, cwd=tmp_path, env=environment)
+    assert done.stdout.startswith(f"{tmp_path}/program.zip/musl_repair/cli.py\nstatx\n  since 1.2.5")
+
+
+PROGRAM = {"cli", "errors", "findings"}
+ALL_COMMANDS = {"cli_inspect", "cli_options", "cli_repair", "cli_size"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "modules"),
+    [
+        (["--version"], PROGRAM),
+        (["--help"], PROGRAM | ALL_COMMANDS),
+        (["size", "--help"], PROGRAM | {"cli_options", "cli_size"}),
+    ],
+    ids=["version", "help", "help of a command"],
+)
+def test_only_what_runs_is_imported(arguments: list[str], modules: set[str]) -> None:
+    code = (
+        "import sys\n"
+        "from musl_repair.cli import main\n"
+        "try:\n    main(sys.argv[1:])\n"
+        "finally:\n    print(*(name for name in sys.modules if name.startswith('musl_repair.')), file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    assert set(done.stderr.split()) == {f"musl_repair.{name}" for name in modules}
 
 
 # Several wheels

@@ -49,7 +49,7 @@ def test_wheel_has_every_file_of_the_package(distributions: tuple[Path, Path]) -
     assert {"src/musl_repair/data/report.schema.json", "src/musl_repair/polyfill/x86_64/qsort_r.so"} <= found
     assert "src/musl_repair/py.typed" in found
     assert "\nLicense-Expression: MIT\n" in metadata
-    assert "musl-repair = musl_repair.cli:main" in scripts
+    assert "musl-repair = musl_repair.__main__:main" in scripts
 
 
 def test_sdist_has_the_tests_and_what_they_need(distributions: tuple[Path, Path]) -> None:

@@ -643,7 +643,7 @@ def test_a_repair_of_a_repaired_wheel_changes_nothing(facts: Facts, target: Syst
     if errors_in(plan.findings):
         return
     # Whether there is anything left to strip is only known to who strips.
-    again = make_plan(repaired(facts, plan), target, replace(options, strip=False))
+    again = make_plan(repaired(facts, plan), target, options._replace(strip=False))
     assert (again.patches, again.grafts, again.moves, again.wheel) == ((), (), (), again.result)
     assert not again.changes
 

@@ -10,7 +10,6 @@ import stat
 import subprocess
 import sys
 import zipfile
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -104,7 +103,7 @@ def repair(
     """Repair a wheel against a demo sysroot, or any, and return the new one; without a program by the own editor."""
     tools, options = Tools(jobs=jobs), options or Options()
     if program is not None:
-        tools, options = replace(tools, patchelf=lambda: program), replace(options, patcher="patchelf")
+        tools, options = tools._replace(patchelf=lambda: program), options._replace(patcher="patchelf")
     output = repair_wheel(wheel, folder, Sysroot(SYSROOTS / sysroot), options, tools).output
     assert output is not None
     return output

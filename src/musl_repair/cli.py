@@ -2,38 +2,50 @@
 
 from __future__ import annotations
 
-import gc
 import sys
+from importlib import import_module
+from typing import Final
 
 import click
 
 from musl_repair import __version__
-from musl_repair.cli_inspect import abi, check, lddtree, show
-from musl_repair.cli_options import (
-    CONTEXT,
-    say,
-)
-from musl_repair.cli_repair import repair
-from musl_repair.cli_size import size
 from musl_repair.errors import MuslRepairError
 
 _INTERRUPTED = 130
-_COLLECT_AFTER = 100_000
-"""Objects."""
+_CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+"""Commands have it from the group."""
+_HOMES: Final = {
+    "abi": "cli_inspect",
+    "check": "cli_inspect",
+    "lddtree": "cli_inspect",
+    "repair": "cli_repair",
+    "show": "cli_inspect",
+    "size": "cli_size",
+}
+"""Command → its module, which is imported where the command runs, or is listed: a run has one command."""
 
 
-class _DefaultsToRepair(click.Group):
+class _Commands(click.Group):
     """A group whose command "repair" may be left out."""
 
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click passes it
+        return sorted(_HOMES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click passes it
+        if cmd_name not in _HOMES:
+            return None
+        command: click.Command = getattr(import_module(f"musl_repair.{_HOMES[cmd_name]}"), cmd_name)
+        return command
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        own = {*self.commands, "-V", "--version", *ctx.help_option_names}
+        own = {*_HOMES, "-V", "--version", *ctx.help_option_names}
         at = next((index for index, word in enumerate(args) if word.strip("v") != "-" and word != "--verbose"), None)
         if at is not None and args[at] not in own:
             args = [*args[:at], "repair", *args[at:]]
         return super().parse_args(ctx, args)
 
 
-@click.group(cls=_DefaultsToRepair, context_settings=CONTEXT, no_args_is_help=True)
+@click.group(cls=_Commands, context_settings=_CONTEXT, no_args_is_help=True)
 @click.version_option(__version__, "-V", "--version", prog_name="musl-repair")
 @click.option("-v", "--verbose", count=True, help="Tell more; the same as behind the command.")
 @click.pass_context
@@ -45,17 +57,12 @@ def cli(ctx: click.Context, *, verbose: int) -> None:
     ctx.obj = verbose
 
 
-for _command in (repair, check, show, abi, lddtree, size):
-    cli.add_command(_command)
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Run the program: exit code 0 when done, 1 when a wheel cannot be or is not right, 2 for wrong usage."""
     try:
-        # Little of what it makes is garbage before it ends, and to look for cycles as often as usual takes time.
-        gc.set_threshold(_COLLECT_AFTER)
         code = cli.main(arguments, prog_name="musl-repair", standalone_mode=False)
     except MuslRepairError as error:
+        from musl_repair.cli_options import say
         from musl_repair.report import error_text
 
         say([error_text(error)])
@@ -64,6 +71,6 @@ def main(arguments: list[str] | None = None) -> None:
         error.show()
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        say(["interrupted: what was not finished was not written"])
+        click.echo("interrupted: what was not finished was not written", err=True)
         code = _INTERRUPTED
     sys.exit(code)

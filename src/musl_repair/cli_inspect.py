@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from musl_repair.cli_options import (
-    CONTEXT,
     file_argument,
     folders,
     json_option,
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from musl_repair.check import Leniency
 
 
-@click.command(context_settings=CONTEXT, short_help="Judge wheels, whoever made them.")
+@click.command(short_help="Judge wheels, whoever made them.")
 @file_argument("wheels", "WHEEL...")
 @option("--strict", is_flag=True, help="Fail on warnings too.")
 @option("--exclude", multiple=True, metavar="PATTERN", help="Libraries of this name come from somewhere else.")
@@ -79,7 +78,7 @@ def _leniency(arguments: dict[str, Any]) -> Leniency:
     return Leniency(arguments["exclude"], frozenset(ignored))
 
 
-@click.command(context_settings=CONTEXT, short_help="Show what wheels need: musl, distributions, libraries.")
+@click.command(short_help="Show what wheels need: musl, distributions, libraries.")
 @file_argument("wheels", "WHEEL...")
 @sysroot_option
 @option("--plat", default="auto", also=("AUDITWHEEL_PLAT",), metavar="TAG", help="The platform to judge by.")
@@ -125,7 +124,7 @@ def show(wheels: tuple[Path, ...], **arguments: Any) -> int:
     return 1 if failed else 0
 
 
-@click.command(context_settings=CONTEXT, short_help="Tell which musl releases have a symbol.")
+@click.command(short_help="Tell which musl releases have a symbol.")
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @json_option
 def abi(names: tuple[str, ...], *, as_json: bool) -> int:
@@ -142,7 +141,7 @@ def abi(names: tuple[str, ...], *, as_json: bool) -> int:
     return 0
 
 
-@click.command(context_settings=CONTEXT, short_help="Show what musl's loader would load.")
+@click.command(short_help="Show what musl's loader would load.")
 @file_argument("file", "FILE|WHEEL", several=False)
 @sysroot_option
 @ldpaths_option

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from musl_repair.sysroot import Sysroot
 
 _UNITS: Final = {"K": 10, "M": 20, "G": 30, "T": 40}
-CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
 def option(*names: str, also: tuple[str, ...] = (), **settings: Any) -> Callable[[Any], Any]:

@@ -6,7 +6,6 @@ import os
 import sys
 import sysconfig
 import time
-from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from musl_repair.cli_options import (
-    CONTEXT,
     file_argument,
     folders,
     json_option,
@@ -37,7 +35,7 @@ if TYPE_CHECKING:
     from musl_repair.sysroot import Sysroot
 
 
-@click.command(context_settings=CONTEXT, short_help="Vendor what wheels need, and tag them musllinux.")
+@click.command(short_help="Vendor what wheels need, and tag them musllinux.")
 @file_argument("wheels", "WHEEL...")
 @option(
     "-w",
@@ -252,7 +250,7 @@ class _Repairing:
             else:
                 at, count = self._wheels.index(wheel) + 1, len(self._wheels)
                 with showing(wheel.name, at, count, sys.stderr) as progress:
-                    tools = replace(tools, progress=progress)
+                    tools = tools._replace(progress=progress)
                     repaired = repair_wheel(wheel, self._arguments["wheel_dir"], sysroot, options, tools)
         except MuslRepairError as error:
             self._results.append(report.failure_json(wheel, error))

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 
 from musl_repair.cli_options import (
-    CONTEXT,
     file_argument,
     json_option,
     max_inflated_option,
@@ -29,7 +28,7 @@ _INTERRUPTED = 130
 _Failures = list[tuple[Path, MuslRepairError]]
 
 
-@click.command(context_settings=CONTEXT, short_help="Tell what vendored libraries cost.")
+@click.command(short_help="Tell what vendored libraries cost.")
 @file_argument("sources", "WHEEL|SITE_PACKAGES...")
 @option("--link", is_flag=True, help="Make installed files of the same content one file, by hard links.")
 @option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Write a page with a treemap.")

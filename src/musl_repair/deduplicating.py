@@ -154,7 +154,7 @@ def without(arrangement: Arrangement, spares: Collection[PurePosixPath]) -> Arra
     """Return the layout of a wheel that does not have some of its libraries any more."""
     members = {path: member for path, member in arrangement.members.items() if path not in spares}
     dropped = tuple(sorted(set(arrangement.members.values()) - set(members.values())))
-    return replace(arrangement, members=MappingProxyType(members), dropped=dropped)
+    return arrangement._replace(members=MappingProxyType(members), dropped=dropped)
 
 
 def judge_remaining(findings: tuple[Finding, ...], arrangement: Arrangement) -> tuple[Finding, ...]:

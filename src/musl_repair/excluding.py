@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import posixpath
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
@@ -69,8 +68,11 @@ def judge_patterns(resolution: Resolution, options: Options) -> Iterator[Finding
     for pattern in dict.fromkeys(options.excluded):
         if any(fnmatchcase(name, pattern) for name in names):
             continue
+        # Imported here: few runs have something to guess.
+        from difflib import get_close_matches
+
         stems = {_stem(name) for name in names}
-        near = difflib.get_close_matches(_stem(pattern.translate(_WILDCARDS)), sorted(stems), cutoff=_SIMILARITY)
+        near = get_close_matches(_stem(pattern.translate(_WILDCARDS)), sorted(stems), cutoff=_SIMILARITY)
         meant = f"; the wheel needs {', '.join(sorted(name for name in names if _stem(name) in near))}" if near else ""
         yield finding("exclude-unmatched", pattern, f"no file needs a library of such a name{meant}")
 

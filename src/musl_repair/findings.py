@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -28,8 +27,7 @@ class Rule(NamedTuple):
     remedy: str
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Finding:
+class Finding(NamedTuple):
     """One thing about a wheel that its user should know.
 
     subject is what the finding is about (an archive name, a library, a tag); detail is who needs it and what was seen,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from musl_repair.loader import is_mounted, is_reserved
@@ -30,8 +29,7 @@ _RECIPE: Final = 2
 _HASHED: Final = re.compile(r"-[0-9a-f]{8}$")
 
 
-@dataclass(frozen=True, slots=True)
-class Graft:
+class Graft(NamedTuple):
     """One library that goes into the wheel."""
 
     source: PurePosixPath
@@ -43,7 +41,7 @@ class Graft:
     size: int
     """Of the source file, in bytes."""
     owner: Package | None
-    content: bytes | None = field(default=None, repr=False)
+    content: bytes | None = None
     """Where it does not come from the target system."""
 
     @property

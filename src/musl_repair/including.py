@@ -7,7 +7,6 @@ DT_NEEDED of the file that loads it, and keeps the name that it is asked for by.
 
 from __future__ import annotations
 
-import difflib
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
@@ -115,7 +114,10 @@ def judge_requests(arrangement: Arrangement, options: Options) -> Iterator[Findi
         if request.files is None:
             detail = "no file of the wheel imports dlopen, and none is an extension module"
         else:
-            near = difflib.get_close_matches(request.files, arrangement.members.values(), cutoff=0.5)
+            # Imported here: few runs have something to guess.
+            from difflib import get_close_matches
+
+            near = get_close_matches(request.files, arrangement.members.values(), cutoff=0.5)
             detail = f"no ELF file of the wheel matches {request.files}" + (
                 f"; there is {', '.join(near)}" if near else ""
             )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import struct
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
@@ -110,7 +109,7 @@ def replace_file(target: Path, write: Callable[[BinaryIO], None], verify: Callab
     Whoever looks at target sees the old state or the whole new file, whatever happens in between. The temporary
     name does not end as the target's does, so that no glob for wheels finds it.
     """
-    temporary = target.with_name(f".musl-repair-{secrets.token_hex(8)}.tmp")
+    temporary = target.with_name(f".musl-repair-{os.urandom(8).hex()}.tmp")
     try:
         with _create(temporary) as out:
             write(out)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from musl_repair.abi import Feature, feature_since
@@ -41,8 +40,7 @@ if TYPE_CHECKING:
     from musl_repair.wheel import WheelName
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """A repair, decided. Tuples are sorted by archive name."""
 
     wheel: WheelName
@@ -62,7 +60,7 @@ class Plan:
     """Whether files that RECORD does not list get their rows."""
     retags: bool = False
     """Whether the WHEEL file has other tags than the result's name."""
-    documents: Documents = field(default_factory=Documents)
+    documents: Documents = Documents()
     """What is written about the grafts; nothing where there are none."""
     dropped: tuple[str, ...] = ()
     """Archive names of the libraries that the new wheel does not have any more."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
@@ -48,8 +47,7 @@ def _no_patchelf() -> Patchelf:
     raise PatchError("there is no patchelf to edit files with: Tools.patchelf names one")
 
 
-@dataclass(frozen=True, slots=True)
-class Tools:
+class Tools(NamedTuple):
     """What a repair works with besides wheel and plan."""
 
     patchelf: Callable[[], Patchelf] = _no_patchelf
@@ -58,10 +56,10 @@ class Tools:
     """Called when files have to be stripped."""
     jobs: int = 1
     """How many members are read, edited and compressed at once."""
-    form: Form = field(default_factory=Form)
+    form: Form = Form()
     verify_input: bool = True
     """Whether every member of the input is inflated and compared with its CRC and with RECORD."""
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits = Limits()
     """How far the input may inflate."""
     progress: Callable[[str], None] = lambda _name: None
     """Called with each member whose turn comes to be read, made, or read back."""

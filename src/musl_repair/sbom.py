@@ -9,18 +9,14 @@ from __future__ import annotations
 import json
 import re
 from datetime import datetime, timezone
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 from uuid import NAMESPACE_URL, uuid5
 
 from cyclonedx.model import ExternalReference, ExternalReferenceType, HashAlgorithm, HashType, Property, XsUri
-from cyclonedx.model.bom import Bom, BomMetaData
 from cyclonedx.model.component import Component, ComponentType
 from cyclonedx.model.component_evidence import ComponentEvidence, Occurrence
-from cyclonedx.model.dependency import Dependency
 from cyclonedx.model.license import DisjunctiveLicense, LicenseExpression
-from cyclonedx.model.tool import ToolRepository
-from cyclonedx.output.json import JsonV1Dot6
+from cyclonedx.schema.schema import SchemaVersion1Dot6
 from packageurl import PackageURL
 from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 from packaging.utils import canonicalize_name
@@ -43,6 +39,7 @@ _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _ADDRESS: Final = re.compile(r"https?://[!-~]+")
 _ESCAPE: Final = re.compile(r"%[0-9a-f]{2}")
 _APORTS: Final = "https://gitlab.alpinelinux.org/alpine/aports/-/tree/"
+_SCHEMA: Final = "http://cyclonedx.org/schema/bom-1.6.schema.json"
 _OWN_LICENSE: Final = "MIT"
 _PREFIX: Final = "musl-repair:"
 """Of the names of properties that CycloneDX does not know."""
@@ -54,35 +51,34 @@ def write_sbom(plan: Plan, digests: Mapping[str, str], distribution: Distributio
     digests are the SHA-256 in hex of the new wheel's files by archive name, at least those of its ELF files. date is in
     UTC; without one the document has no time.
     """
-    wheel = _wheel(plan)
-    components = [_component(plan, graft, digests[graft.member], distribution) for graft in plan.grafts]
-    bom = Bom(
-        components=components,
-        # Only that there are some: the library warns of a graph without any.
-        dependencies=[Dependency(wheel.bom_ref, [Dependency(component.bom_ref) for component in components])],
-        metadata=BomMetaData(
-            component=wheel,
-            tools=ToolRepository(components=[_tool()]),
-            timestamp=datetime(*(date or (1980, 1, 1, 0, 0, 0)), tzinfo=timezone.utc),
-        ),
-    )
-    document: dict[str, Any] = json.loads(JsonV1Dot6(bom).output_as_string())
-    document["components"].sort(key=itemgetter("bom-ref"))
-    # Plain lists, of hundreds of files in some wheels: the library, which orders and compares all it is given, would
-    # take longer for them than everything else that a repair does.
-    parts = list(_parts(plan, digests))
-    document["metadata"]["component"]["components"] = parts
-    document["dependencies"] = _dependencies(plan, str(wheel.bom_ref.value), parts)
-    for component in document["components"]:
-        # packageurl makes a name small after it has escaped it: libstdc%2b%2b.
-        component["purl"] = _ESCAPE.sub(lambda found: found[0].upper(), component["purl"])
-    if date is None:
-        del document["metadata"]["timestamp"]
+    # The library makes the components, which are what is hard to get right. Its class for a whole document imports all
+    # that can be in one, and orders and compares what it is given: for hundreds of files, as some wheels have, that
+    # would take longer than everything else that a repair does.
+    wheel, parts = _json(_wheel(plan)), list(_parts(plan, digests))
+    components = [_json(_component(plan, graft, digests[graft.member], distribution)) for graft in plan.grafts]
+    document: dict[str, Any] = {
+        "$schema": _SCHEMA,
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "version": 1,
+        "metadata": {"component": {**wheel, "components": parts}, "tools": {"components": [_json(_tool())]}},
+        "components": components,
+        "dependencies": _dependencies(plan, wheel["bom-ref"], parts),
+    }
+    if date is not None:
+        document["metadata"]["timestamp"] = datetime(*date, tzinfo=timezone.utc).isoformat()
     # "Every BOM generated SHOULD have a unique serial number": of its content, so that equal documents have the same.
-    del document["serialNumber"]
     content = json.dumps(document, sort_keys=True)
     document["serialNumber"] = uuid5(NAMESPACE_URL, f"musl-repair:{content}").urn
     return (json.dumps(document, indent=1, sort_keys=True) + "\n").encode()
+
+
+def _json(component: Component) -> dict[str, Any]:
+    text = component.as_json(SchemaVersion1Dot6)  # type: ignore[attr-defined]  # a decorator's, as on all its models
+    made: dict[str, Any] = json.loads(text)
+    # packageurl makes a name small after it has escaped it: libstdc%2b%2b.
+    made["purl"] = _ESCAPE.sub(lambda found: found[0].upper(), made["purl"])
+    return made
 
 
 def _tool() -> Component:

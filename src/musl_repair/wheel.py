@@ -10,7 +10,6 @@ import csv
 import hashlib
 import io
 import itertools
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -76,8 +75,7 @@ class Row(NamedTuple):
     size: str
 
 
-@dataclass(frozen=True, slots=True)
-class Wheel:
+class Wheel(NamedTuple):
     """What an archive says about itself as a wheel."""
 
     name: WheelName

@@ -13,13 +13,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from musl_repair.abi import Release, history
+from musl_repair.abi import Release, history, read_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -30,8 +28,7 @@ _FORMAT = 1
 _FILENAME = re.compile(r"libpolyfill-\w+-[0-9a-f]{8}\.so")
 
 
-@dataclass(frozen=True, slots=True)
-class Polyfill:
+class Polyfill(NamedTuple):
     """One function that a wheel can carry, on one architecture."""
 
     name: str
@@ -97,7 +94,7 @@ def is_polyfill(filename: str) -> bool:
 
 
 def _library(arch: str, function: str) -> Library:
-    content = (files(__name__) / arch / f"{function}.so").read_bytes()
+    content = read_data(__name__, f"{arch}/{function}.so")
     # Not `libmusl-…`: before 1.1.16 musl took a name for libc's whose part before the dot begins one of libc's names,
     # and it is as well to be far from `libm`.
     return Library(function, f"libpolyfill-{function}-{hashlib.sha256(content).hexdigest()[:8]}.so", content)
@@ -117,7 +114,7 @@ def _reason(name: str, since: Release) -> str:
 
 @cache
 def _data() -> Mapping[str, Any]:
-    data = json.loads((files(__name__) / "functions.json").read_text("utf-8"))
+    data = json.loads(read_data(__name__, "functions.json"))
     if data["format"] != _FORMAT:
         raise ValueError(f"functions.json has format {data['format']}; this musl-repair reads format {_FORMAT}")
     return MappingProxyType(data)
