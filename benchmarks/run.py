@@ -72,6 +72,8 @@ class Outcome:
 
     runs: tuple[Usage, ...]
     size: int
+    largest: int
+    """Bytes of the largest ELF file in the result."""
 
     @property
     def median(self) -> Usage:
@@ -136,7 +138,7 @@ def compare(wheel: Input, tools: Mapping[str, Tool], runs: int, work: Path, judg
     """Let the tools repair a wheel in turn, and check what they made; a tool that fails is told with its words."""
     results: dict[str, list[Usage]] = {name: [] for name in tools}
     failed: dict[str, str] = {}
-    sizes: dict[str, int] = {}
+    checked: dict[str, tuple[int, int]] = {}
     for turn in range(runs + 1):
         for name, tool in tools.items():
             if name in failed:
@@ -147,16 +149,16 @@ def compare(wheel: Input, tools: Mapping[str, Tool], runs: int, work: Path, judg
             try:
                 usage = measure(*tool.command(wheel, output))
                 if turn == 0:  # the warm-up
-                    sizes[name] = checked_size(wheel, output, judge)
+                    checked[name] = checked_sizes(wheel, output, judge)
                 else:
                     results[name].append(usage)
             except RunError as error:
                 failed[name] = str(error)
-    return {name: failed.get(name) or Outcome(tuple(results[name]), sizes[name]) for name in results}
+    return {name: failed.get(name) or Outcome(tuple(results[name]), *checked[name]) for name in results}
 
 
-def checked_size(wheel: Input, output: Path, judge: Tool) -> int:
-    """Return a result's size in bytes. Raises RunError unless it has all that it should.
+def checked_sizes(wheel: Input, output: Path, judge: Tool) -> tuple[int, int]:
+    """Return the size of a result, and of the largest ELF file in it. Raises RunError unless it has all that it should.
 
     Every member is read. Those that are no ELF files, dist-info apart, have to be the input's; ELF files have to be
     there, and what they need has to be found in the wheel, as musl-repair's check sees it.
@@ -173,17 +175,22 @@ def checked_size(wheel: Input, output: Path, judge: Tool) -> int:
         broken = new.testzip()
         if broken is not None:
             raise RunError(f"{broken} is corrupt in the result")
+        largest = max((entry.file_size for entry in new.infolist() if is_elf(new, entry)), default=0)
         sums = {entry.filename: (entry.CRC, entry.file_size) for entry in new.infolist()}
         for entry in old.infolist():
             fixed = ".dist-info/" not in entry.filename and not entry.is_dir()
-            if fixed and sums[entry.filename] != (entry.CRC, entry.file_size):
-                with old.open(entry) as content:
-                    if content.read(4) != b"\x7fELF":
-                        raise RunError(f"{entry.filename} is not what it was")
+            if fixed and sums[entry.filename] != (entry.CRC, entry.file_size) and not is_elf(old, entry):
+                raise RunError(f"{entry.filename} is not what it was")
     missing_libraries = library_faults(result, judge)
     if missing_libraries:
         raise RunError(f"the result lacks {missing_libraries[0]}")
-    return result.stat().st_size
+    return result.stat().st_size, largest
+
+
+def is_elf(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bool:
+    """Whether a member is an ELF file."""
+    with archive.open(entry) as content:
+        return content.read(4) == b"\x7fELF"
 
 
 def library_faults(wheel: Path, judge: Tool) -> list[str]:
@@ -215,28 +222,45 @@ def floor(wheel: Input, runs: int, work: Path) -> Usage:
 def comparison_table(rows: Sequence[tuple[Input, dict[str, Outcome | str], int, Usage]], reference: str) -> str:
     """Return ratios as a Markdown table: how many times less than the reference ours takes."""
     lines = [
-        "| input | tool | wall | CPU | peak memory | size | of that lowered RELR | floor: wall, CPU |",
-        "|---|---|---|---|---|---|---|---|",
+        "| input | tool | wall | CPU | peak memory | of the limit | size | of that lowered RELR | floor: wall, CPU |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for wheel, outcomes, lowered, copied in rows:
         base = outcomes[reference]
         if isinstance(base, str):
-            lines.append(f"| {wheel.label} | {reference} failed | | | | | | |")
+            lines.append(f"| {wheel.label} | {reference} failed | | | | | | | |")
             continue
         for name, outcome in outcomes.items():
             if name == reference:
                 continue
             if isinstance(outcome, str):
-                lines.append(f"| {wheel.label} | {name} | failed | | | | | |")
+                lines.append(f"| {wheel.label} | {name} | failed | | | | | | |")
                 continue
             one, other = base.median, outcome.median
             share = f"{lowered / base.size:.4f}" if name == OURS else ""
             limit = f"{one.wall / copied.wall:.0f} x, {one.cpu / copied.cpu:.0f} x" if name == OURS else ""
             lines.append(
                 f"| {wheel.label} | {name} | {one.wall / other.wall:.1f} x | {one.cpu / other.cpu:.1f} x "
-                f"| {other.memory / one.memory:.2f} | {outcome.size / base.size:.4f} | {share} | {limit} |"
+                f"| {other.memory / one.memory:.2f} | {other.memory / memory_limit(outcome):.2f} "
+                f"| {outcome.size / base.size:.4f} | {share} | {limit} |"
             )
     return "\n".join(lines)
+
+
+def memory_limit(outcome: Outcome) -> float:
+    """Return how many MiB a repair may take: it has to grow with the largest ELF file, not with the wheel."""
+    return 60 + 3 * outcome.largest / MIB
+
+
+def start(tools: Mapping[str, Tool], runs: int) -> str:
+    """Return, in words, what it takes to start ours and do nothing, against the reference."""
+    found: dict[str, list[Usage]] = {REFERENCE: [], OURS: []}
+    for _ in range(runs + 1):
+        for name, usages in found.items():
+            scripts = tools[name].scripts
+            usages.append(measure([scripts / name, "--version"], without_packages(scripts)))
+    one, other = (medians(usages[1:]) for usages in (found[REFERENCE], found[OURS]))
+    return f"`--version`: {one.wall / other.wall:.1f} x wall, {one.cpu / other.cpu:.1f} x CPU"
 
 
 def comparison(arguments: argparse.Namespace, tools: dict[str, Tool], work: Path) -> str:
@@ -259,7 +283,8 @@ def comparison(arguments: argparse.Namespace, tools: dict[str, Tool], work: Path
             print(f"  {name}: {outcome if isinstance(outcome, str) else outcome.median}", file=sys.stderr, flush=True)
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(raw, indent=2))
-    return comparison_table(rows, arguments.tools[0])
+    started = start(tools, max(arguments.runs, 5))
+    return f"{comparison_table(rows, arguments.tools[0])}\n\n{started}"
 
 
 def _plain(outcome: Outcome | str) -> object:
