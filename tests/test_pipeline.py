@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -141,3 +142,28 @@ def test_nothing_new_is_begun_after_an_interrupt() -> None:
     begun = len(work.begun)
     time.sleep(0.05)
     assert len(work.begun) == begun < len(NAMES)
+
+
+def test_an_interrupt_that_another_thread_receives_is_seen_at_once() -> None:
+    """The system gives a signal to any thread; the main one, which alone can act on it, sleeps on."""
+    begun, over = threading.Event(), threading.Event()
+    seen = []
+
+    def make(_name: str) -> None:
+        begun.wait(30)
+        time.sleep(0.2)
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+        seen.append(over.wait(30))
+
+    def interrupted() -> None:
+        with pipeline(1, no_progress) as run:
+            try:
+                results = run(make, ["a"])
+                begun.set()
+                next(results)
+            finally:
+                over.set()
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert seen == [True]

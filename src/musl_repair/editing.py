@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from musl_repair.elf import Elf, read_elf
 from musl_repair.errors import ElfError, PatchError
 from musl_repair.mend import mend
+from musl_repair.programs import call_once
 from musl_repair.proof import prove
 from musl_repair.relr import lower_relr
 from musl_repair.sections import Opened
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from musl_repair.elfimage import Content
     from musl_repair.patchelf import Patchelf
     from musl_repair.patches import Patch
+    from musl_repair.programs import Call
     from musl_repair.strip import Strip
 
 
@@ -23,6 +25,8 @@ class Editors(NamedTuple):
 
     patchelf: Patchelf | None
     strip: Strip | None = None
+    call: Call = call_once
+    """How they are run."""
 
 
 class Edited(NamedTuple):
@@ -39,13 +43,13 @@ def edit(source: Content, before: Elf, patch: Patch, editors: Editors, *, page_s
     file that is not what the patch says or in anything else not what it was.
     """
     if patch.strip and editors.strip is not None:
-        source, before = _stripped(source, before, patch, editors.strip)
+        source, before = _stripped(source, before, patch, editors.strip, editors.call)
     editor = str(editors.patchelf) if patch.edits else "relr lowering"
     try:
         opened = edited = Opened(source)
         mended = False
         if patch.edits and editors.patchelf is not None:
-            edited = Opened(editors.patchelf.edit(source, patch, page_size=page_size))
+            edited = Opened(editors.patchelf.edit(source, patch, editors.call, page_size=page_size))
             content = mend(opened, edited)
             mended = content is not edited.image.data
             edited = Opened(content) if mended else edited
@@ -57,9 +61,9 @@ def edit(source: Content, before: Elf, patch: Patch, editors: Editors, *, page_s
     return Edited(edited.image.data, elf)
 
 
-def _stripped(source: Content, before: Elf, patch: Patch, strip: Strip) -> Edited:
+def _stripped(source: Content, before: Elf, patch: Patch, strip: Strip, call: Call) -> Edited:
     """Strip a file, whose facts are to stay those that it had."""
-    content = strip.strip(source, patch.member)
+    content = strip.strip(source, patch.member, call)
     found = read_elf(content)
     if found._replace(page_size=before.page_size) != before:
         raise PatchError(f"{patch.member}: {strip} changed more than symbols and debug information")

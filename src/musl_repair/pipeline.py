@@ -17,6 +17,8 @@ _QUEUED: Final = 4
 """How many names are kept ready for threads that are done."""
 _MAX_HELD: Final = 24 << 20
 """Bytes of results that may wait for their turn before nothing new is begun."""
+_BEAT: Final = 0.1
+"""Seconds. A signal that arrives in another thread does not wake the main one, which alone can act on it."""
 
 
 def _no_bytes(_result: object) -> int:
@@ -90,7 +92,8 @@ class Run(NamedTuple):
                 begin()
                 while name not in begun or not begun[name].done():
                     if not begin():
-                        wait([future for future in begun.values() if not future.done()], return_when=FIRST_COMPLETED)
+                        going = [future for future in begun.values() if not future.done()]
+                        wait(going, timeout=_BEAT, return_when=FIRST_COMPLETED)
                 yield begun.pop(name).result()
 
         begin()
