@@ -7,6 +7,7 @@ import io
 import os
 import struct
 import sys
+import threading
 import zipfile
 import zlib
 from typing import TYPE_CHECKING, BinaryIO, Final
@@ -565,6 +566,28 @@ def test_a_file_is_replaced_after_it_was_verified_under_another_name(tmp_path: P
     replace_file(target, write_new, verify)
     assert seen == {"wheel.whl": b"old", "temporary": b"new"}
     assert tree(tmp_path) == {"wheel.whl": b"new"}
+
+
+def test_a_file_is_verified_while_it_gets_onto_the_disk_and_named_after_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "wheel.whl"
+    verifying, synced = threading.Event(), threading.Event()
+    done = []
+
+    def fsync(_descriptor: int) -> None:
+        assert verifying.wait(30)
+        done.append("synced" if not target.exists() else "its folder synced")
+        synced.set()
+
+    def verify(_path: Path) -> None:
+        verifying.set()
+        assert synced.wait(30)
+        done.append("verified")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    replace_file(target, write_new, verify)
+    assert done == ["synced", "verified", "its folder synced"]
 
 
 def test_the_folder_of_a_file_is_made(tmp_path: Path) -> None:

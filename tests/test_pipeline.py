@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from musl_repair import pipeline as pipeline_
-from musl_repair.pipeline import Run, pipeline
+from musl_repair.pipeline import Run, beside, pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -167,3 +167,15 @@ def test_an_interrupt_that_another_thread_receives_is_seen_at_once() -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert seen == [True]
+
+
+def test_what_is_done_beside_is_waited_for_and_its_failure_told() -> None:
+    done = []
+    with beside(lambda: done.append("beside")):
+        pass
+    assert done == ["beside"]
+    with pytest.raises(ZeroDivisionError), beside(lambda: 1 // 0):
+        done.append("body")
+    with pytest.raises(KeyError), beside(lambda: 1 // 0):
+        raise KeyError
+    assert done == ["beside", "body"]

@@ -9,10 +9,12 @@ import contextlib
 import os
 import secrets
 import struct
+from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
 from musl_repair.codec import compress, crc32
 from musl_repair.errors import OutputError
+from musl_repair.pipeline import beside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -107,16 +109,18 @@ def _end(count: int, size: int, offset: int) -> bytes:
 def replace_file(target: Path, write: Callable[[BinaryIO], None], verify: Callable[[Path], None]) -> None:
     """Write a file beside its target under a temporary name, verify it there, and give it its name.
 
-    Whoever looks at target sees the old state or the whole new file, whatever happens in between. The temporary
-    name does not end as the target's does, so that no glob for wheels finds it.
+    Whoever looks at target sees the old state or the whole new file, whatever happens in between: it gets its name
+    when it is verified and on the disk, both. The temporary name does not end as the target's does, so that no glob
+    for wheels finds it.
     """
     temporary = target.with_name(f".musl-repair-{secrets.token_hex(8)}.tmp")
     try:
         with _create(temporary) as out:
             write(out)
             out.flush()
-            os.fsync(out.fileno())
-        verify(temporary)
+            # What is read back is in memory still: it need not be on the disk before.
+            with beside(partial(os.fsync, out.fileno())):
+                verify(temporary)
         temporary.replace(target)
     except OSError as error:
         raise OutputError(f"cannot write {target}: {error.strerror}") from error

@@ -46,6 +46,15 @@ def pipeline(jobs: int, progress: Callable[[str], None]) -> Iterator[Run]:
         pool.shutdown(cancel_futures=True)
 
 
+@contextmanager
+def beside(work: Callable[[], object]) -> Iterator[None]:
+    """Do some work in a thread while the body runs, and wait for it. What either raises is raised; the body's first."""
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(work)
+        yield
+    done.result()
+
+
 class Run(NamedTuple):
     """A way to do something for all names and keep their order: one by one, or with a pool jobs of them at once."""
 
