@@ -78,6 +78,15 @@ def write_wheel(folder: Path, files: Mapping[str, bytes], filename: str = DEMO) 
 # Zip archives whose every field can lie
 
 
+END = b"\3\0"
+"""The last block of a deflate stream, with nothing in it."""
+
+
+def block(content: bytes) -> bytes:
+    """Return a stored block of a deflate stream that is not the last one."""
+    return struct.pack("<BHH", 0, len(content), len(content) ^ 0xFFFF) + content
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One member as it is to be written; what is None is true. Sizes and CRC stand in both headers."""

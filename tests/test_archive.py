@@ -7,13 +7,14 @@ import io
 import os
 import struct
 import sys
+import threading
 import zipfile
 import zlib
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 import pytest
 
-from builders import ARCHITECTURES, TESTDATA, TODAY, Entry, raw_zip, zip_bytes
+from builders import ARCHITECTURES, END, TESTDATA, TODAY, Entry, block, raw_zip, zip_bytes
 from musl_repair import codec
 from musl_repair.archive import Archive, Member
 from musl_repair.central import Limits
@@ -35,7 +36,8 @@ FILES: Final[Mapping[str, bytes]] = {
 
 READERS: Final[Mapping[str, Callable[[Archive, str], bytes]]] = {
     "read whole": lambda archive, name: bytes(archive.read(name)),
-    "read in pieces": lambda archive, name: b"".join(archive.chunks(name)),
+    # Each piece is good until the next one is asked for.
+    "read in pieces": lambda archive, name: b"".join(map(bytes, archive.chunks(name))),
 }
 
 
@@ -108,6 +110,15 @@ def test_the_head_of_a_member_is_its_first_bytes(method: int, tmp_path: Path) ->
         assert archive.head("long", 4) == b"0123"
         assert archive.head("long", 25) == b"0123456789012345678901234"
         assert archive.head("empty", 4) == b""
+
+
+def test_the_head_is_found_behind_any_number_of_blocks_that_are_empty_or_short(tmp_path: Path) -> None:
+    """Else an ELF file could be made to look like any other."""
+    content = b"\x7fELF and more"
+    stream = block(b"") * 1000 + b"".join(block(bytes([byte])) for byte in content) + END
+    with opened(tmp_path, raw_zip(Entry("some", content, stored=stream))) as archive:
+        assert archive.head("some", 4) == b"\x7fELF"
+        assert archive.head("some", 100) == content
 
 
 def test_folders_are_members_that_say_so(tmp_path: Path) -> None:
@@ -555,6 +566,28 @@ def test_a_file_is_replaced_after_it_was_verified_under_another_name(tmp_path: P
     replace_file(target, write_new, verify)
     assert seen == {"wheel.whl": b"old", "temporary": b"new"}
     assert tree(tmp_path) == {"wheel.whl": b"new"}
+
+
+def test_a_file_is_verified_while_it_gets_onto_the_disk_and_named_after_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "wheel.whl"
+    verifying, synced = threading.Event(), threading.Event()
+    done = []
+
+    def fsync(_descriptor: int) -> None:
+        assert verifying.wait(30)
+        done.append("synced" if not target.exists() else "its folder synced")
+        synced.set()
+
+    def verify(_path: Path) -> None:
+        verifying.set()
+        assert synced.wait(30)
+        done.append("verified")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    replace_file(target, write_new, verify)
+    assert done == ["synced", "verified", "its folder synced"]
 
 
 def test_the_folder_of_a_file_is_made(tmp_path: Path) -> None:

@@ -220,26 +220,51 @@ def test_a_broken_elf_file_is_an_error_that_names_it(tmp_path: Path) -> None:
         facts(path)
 
 
-def entries(**changes: Entry) -> bytes:
-    members = wheel_members({**FILES, "demo/large.bin": b"large" * 2_000_000})
-    made = [Entry(name, content) for name, content in members.items()]
-    return raw_zip(*(changes.get(str(entry.name).rsplit("/", 1)[-1].partition(".")[0], entry) for entry in made))
+NOISE: Final = hashlib.shake_256(b"noise").digest(200_000)
+LARGE: Final = {
+    "demo/long.bin": bytes(17 << 20),
+    "demo/noise.bin": NOISE,
+    "demo/text.bin": b"text" * 100_000,
+}
+"""What is read in each way: too long to be held, nothing to inflate, and neither."""
 
 
-@pytest.mark.parametrize("name", ["demo/__init__.py", "demo/_ext.so", "demo/large.bin"])
+def wheel_of(*entries: Entry) -> bytes:
+    """Return a wheel of FILES and LARGE; entries take the place of those of their name."""
+    instead = {entry.name: entry for entry in entries}
+    members = wheel_members({**FILES, **LARGE})
+    return raw_zip(*(instead.get(name) or Entry(name, content) for name, content in members.items()))
+
+
+@pytest.mark.parametrize("name", [*FILES, *LARGE])
 def test_a_corrupt_member_is_an_error_that_names_it(name: str, tmp_path: Path) -> None:
-    content = {**FILES, "demo/large.bin": b"large" * 2_000_000}[name]
     path = tmp_path / DEMO
-    path.write_bytes(entries(**{name.rsplit("/", 1)[-1].partition(".")[0]: Entry(name, content, crc=1)}))
+    path.write_bytes(wheel_of(Entry(name, {**FILES, **LARGE}[name], crc=1)))
     with pytest.raises(ArchiveError, match=rf"member {name} is corrupt"):
         facts(path)
 
 
-def test_a_large_file_is_compared_with_record_too(tmp_path: Path) -> None:
-    large = bytes(9 << 20)
-    assert facts(write_wheel(tmp_path, {"demo/large.bin": large})).record_faults == ()
-    (found,) = facts(lying(tmp_path, {"demo/large.bin": large}, large=record_row("demo/large.bin", b""))).record_faults
-    assert found == RecordFault("demo/large.bin", "RECORD has another hash than the file")
+@pytest.mark.parametrize("name", LARGE)
+@pytest.mark.parametrize("method", [0, 8], ids=["stored", "deflated"])
+def test_a_large_file_is_compared_with_record_too(method: int, name: str, tmp_path: Path) -> None:
+    path = tmp_path / DEMO
+    content = LARGE[name]
+    path.write_bytes(wheel_of(Entry(name, content, method)))
+    assert facts(path).record_faults == ()
+    path.write_bytes(wheel_of(Entry(name, content[:-1] + b"x", method)))
+    assert facts(path).record_faults == (RecordFault(name, "RECORD has another hash than the file"),)
+
+
+@pytest.mark.parametrize("behind", [b"", NOISE, bytes(17 << 20)], ids=["short", "noise", "long"])
+@pytest.mark.parametrize("method", [0, 8], ids=["stored", "deflated"])
+def test_an_elf_file_is_one_however_it_is_read(method: int, behind: bytes, tmp_path: Path) -> None:
+    path = tmp_path / DEMO
+    library = LIBRARY + behind
+    members = wheel_members({"demo/_ext.so": library})
+    path.write_bytes(raw_zip(*(Entry(name, content, method) for name, content in members.items())))
+    found = facts(path)
+    assert found.elfs == {"demo/_ext.so": read_elf(library)}
+    assert found.readings["demo/_ext.so"].sha256 == hashlib.sha256(library).hexdigest()
 
 
 def test_the_name_of_the_wheel_is_given_and_not_that_of_the_file(tmp_path: Path) -> None:

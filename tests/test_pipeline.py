@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from musl_repair import pipeline as pipeline_
-from musl_repair.pipeline import Run, pipeline
+from musl_repair.pipeline import Run, beside, pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -141,3 +142,40 @@ def test_nothing_new_is_begun_after_an_interrupt() -> None:
     begun = len(work.begun)
     time.sleep(0.05)
     assert len(work.begun) == begun < len(NAMES)
+
+
+def test_an_interrupt_that_another_thread_receives_is_seen_at_once() -> None:
+    """The system gives a signal to any thread; the main one, which alone can act on it, sleeps on."""
+    begun, over = threading.Event(), threading.Event()
+    seen = []
+
+    def make(_name: str) -> None:
+        begun.wait(30)
+        time.sleep(0.2)
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+        seen.append(over.wait(30))
+
+    def interrupted() -> None:
+        with pipeline(1, no_progress) as run:
+            try:
+                results = run(make, ["a"])
+                begun.set()
+                next(results)
+            finally:
+                over.set()
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert seen == [True]
+
+
+def test_what_is_done_beside_is_waited_for_and_its_failure_told() -> None:
+    done = []
+    with beside(lambda: done.append("beside")):
+        pass
+    assert done == ["beside"]
+    with pytest.raises(ZeroDivisionError), beside(lambda: 1 // 0):
+        done.append("body")
+    with pytest.raises(KeyError), beside(lambda: 1 // 0):
+        raise KeyError
+    assert done == ["beside", "body"]

@@ -5,6 +5,7 @@ Source: APPNOTE.TXT 6.3.10 (zip). The central directory is read by central.py, t
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -17,7 +18,7 @@ from musl_repair.errors import ArchiveError
 
 if TYPE_CHECKING:
     import zipfile
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
     from types import TracebackType
 
@@ -28,13 +29,13 @@ _STREAMED: Final = 0x8
 _UTF8: Final = 0x800
 _LOCAL: Final = struct.Struct("<4sHHHHHIIIHH")
 _MAX32: Final = 0xFFFFFFFF
-_CHUNK: Final = 1 << 16
+_CHUNK: Final = 1 << 18
 _SMALL: Final = 1 << 16
 """Bytes up to which a member is written with what stands around it: asking the kernel to copy it costs more."""
 _ROOM: Final = 64
 """Bytes that are read with a local header, for an extra field: most have none, or a short one."""
 _HEAD: Final = 512
-"""Of a member's stored bytes: enough for the first few of its content."""
+"""Of a member's stored bytes: mostly enough for the first few of its content."""
 
 
 class Member(NamedTuple):
@@ -132,7 +133,9 @@ class Archive:
         if member.method == STORED:
             return stored[:size]
         try:
-            return next(inflate_chunks([stored], member.size), b"")[:size]
+            with contextlib.suppress(ArchiveError):  # what was read is not enough
+                return _first(size, inflate_chunks([stored], member.size))
+            return _first(size, inflate_chunks(self._raw(member), member.size))
         except ArchiveError as error:
             raise self._corrupt(name, error) from error
 
@@ -211,6 +214,16 @@ def _open_at_once(path: str, flags: int) -> int:
         return descriptor
     os.close(descriptor)
     raise OSError(errno.EINVAL, "it is a directory" if stat.S_ISDIR(mode) else "it is not a regular file")
+
+
+def _first(size: int, pieces: Iterable[bytes | memoryview]) -> bytes:
+    """Return the first bytes of what comes in pieces."""
+    found = b""
+    for piece in pieces:
+        found += piece[: size - len(found)]
+        if len(found) == size:
+            break
+    return found
 
 
 def _member(info: zipfile.ZipInfo) -> Member:

@@ -8,6 +8,7 @@ from musl_repair.elf import Elf, read_elf
 from musl_repair.errors import ElfError, PatchError
 from musl_repair.mend import mend
 from musl_repair.patches import Patch
+from musl_repair.programs import call_once
 from musl_repair.proof import prove
 from musl_repair.rewrite import rewrite
 from musl_repair.sections import Opened
@@ -15,6 +16,7 @@ from musl_repair.sections import Opened
 if TYPE_CHECKING:
     from musl_repair.elfimage import Content
     from musl_repair.patchelf import Patchelf
+    from musl_repair.programs import Call
     from musl_repair.strip import Strip
 
 
@@ -27,6 +29,8 @@ class Editors(NamedTuple):
     patchelf: Patchelf | None = None
     """None: rewrite.py makes its edits."""
     strip: Strip | None = None
+    call: Call = call_once
+    """How they are run."""
 
 
 class Edited(NamedTuple):
@@ -43,43 +47,52 @@ def edit(source: Content, before: Elf, patch: Patch, editors: Editors, *, page_s
     file that is not what the patch says or in anything else not what it was.
     """
     if patch.strip and editors.strip is not None:
-        source, before = _stripped(source, before, patch, editors.strip)
+        source, before = _stripped(source, before, patch, editors.strip, editors.call)
     try:
         opened = Opened(source)
     except ElfError as error:
         raise PatchError(f"{patch.member}: {error}") from error
-    if editors.patchelf is not None and patch.edits:
-        return _by_patchelf(opened, before, patch, editors.patchelf, page_size=page_size)
-    edited = _rewritten(source, patch)
-    return Edited(edited.image.data, prove(before, opened, edited, patch, page_size=page_size, editor=_OWN))
+    if editors.patchelf is None or not patch.edits:
+        result = _rewritten(opened, patch)
+    else:
+        editor = str(editors.patchelf)
+        content = editors.patchelf.edit(source, patch, editors.call, page_size=page_size)
+        result = _put_right(opened, content, patch, editor)
+    elf = prove(before, opened, result.file, patch, page_size=page_size, editor=result.editor, mended=result.mended)
+    return Edited(result.file.image.data, elf)
 
 
-def _rewritten(source: Content, patch: Patch) -> Opened:
+class _Result(NamedTuple):
+    """What an editor made, to be proved."""
+
+    file: Opened
+    editor: str
+    mended: bool = False
+
+
+def _rewritten(opened: Opened, patch: Patch) -> _Result:
     try:
-        return Opened(rewrite(source, patch))
+        return _Result(Opened(rewrite(opened.image.data, patch)), _OWN)
     except ElfError as error:
         raise PatchError(f"{patch.member}: {_OWN} cannot edit it: {error}; try --patcher patchelf") from error
 
 
-def _by_patchelf(opened: Opened, before: Elf, patch: Patch, patchelf: Patchelf, *, page_size: int) -> Edited:
-    """Let patchelf make the edits that it can make; lowering comes after it, because it goes by section headers."""
-    editor = str(patchelf)
+def _put_right(opened: Opened, content: Content, patch: Patch, editor: str) -> _Result:
+    """Do what patchelf cannot; lowering comes after it, because it goes by section headers."""
     try:
-        edited = Opened(patchelf.edit(opened.image.data, patch, page_size=page_size))
+        edited = Opened(content)
         content = mend(opened, edited)
         mended = content is not edited.image.data
         if patch.lower_relr:
             content = rewrite(content, Patch(patch.member, lower_relr=True))
-        edited = Opened(content) if content is not edited.image.data else edited
+        return _Result(Opened(content) if content is not edited.image.data else edited, editor, mended)
     except ElfError as error:
         raise PatchError(f"{patch.member}: {editor} left a broken file: {error}") from error
-    elf = prove(before, opened, edited, patch, page_size=page_size, editor=editor, mended=mended)
-    return Edited(edited.image.data, elf)
 
 
-def _stripped(source: Content, before: Elf, patch: Patch, strip: Strip) -> Edited:
+def _stripped(source: Content, before: Elf, patch: Patch, strip: Strip, call: Call) -> Edited:
     """Strip a file, whose facts are to stay those that it had."""
-    content = strip.strip(source, patch.member)
+    content = strip.strip(source, patch.member, call)
     found = read_elf(content)
     if found._replace(page_size=before.page_size) != before:
         raise PatchError(f"{patch.member}: {strip} changed more than symbols and debug information")

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 _SMALL: Final = 1 << 16
 """Bytes; to hand a smaller file to another thread takes longer than to read it."""
-_LARGE: Final = 8 << 20
-"""Bytes; a file that is no ELF file is only held whole up to here."""
+_LARGE: Final = 16 << 20
+"""Bytes; a file that is no ELF file is only held whole, as it is stored and inflated, up to here."""
 
 
 class RecordFault(NamedTuple):
@@ -139,8 +139,7 @@ def _read(archive: Archive, rows: Mapping[str, Row | None], known: Known, verify
     if earlier is not None and earlier.holds_for(member, row):
         return earlier
     # What is read whole in any case needs no look at its head.
-    whole = verify and member.size <= _LARGE
-    if not whole and archive.head(name, len(MAGIC)) != MAGIC:
+    if not (verify and _is_quicker_whole(member)) and archive.head(name, len(MAGIC)) != MAGIC:
         fault = _fault(row, archive.chunks(name), member.size) if verify else None
         return Reading(member, row, None, "", fault)
     content = archive.read(name)
@@ -150,6 +149,13 @@ def _read(archive: Archive, rows: Mapping[str, Row | None], known: Known, verify
         return Reading(member, row, None, "", fault)
     elf = known.elfs.get(sha256.hex()) or _elf(name, content)
     return Reading(member, row, elf, sha256.hex(), fault)
+
+
+def _is_quicker_whole(member: Member) -> bool:
+    """Whether a file is best inflated at once: not where that takes much memory, or there is nothing to inflate."""
+    if member.size <= _SMALL:
+        return True
+    return member.stored_size < member.size and member.stored_size + member.size <= _LARGE
 
 
 def _elf(name: str, content: Content) -> Elf:

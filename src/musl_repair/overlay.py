@@ -8,10 +8,12 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
+from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
 from musl_repair.codec import compress, crc32
 from musl_repair.errors import OutputError
+from musl_repair.pipeline import beside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -106,16 +108,18 @@ def _end(count: int, size: int, offset: int) -> bytes:
 def replace_file(target: Path, write: Callable[[BinaryIO], None], verify: Callable[[Path], None]) -> None:
     """Write a file beside its target under a temporary name, verify it there, and give it its name.
 
-    Whoever looks at target sees the old state or the whole new file, whatever happens in between. The temporary
-    name does not end as the target's does, so that no glob for wheels finds it.
+    Whoever looks at target sees the old state or the whole new file, whatever happens in between: it gets its name
+    when it is verified and on the disk, both. The temporary name does not end as the target's does, so that no glob
+    for wheels finds it.
     """
     temporary = target.with_name(f".musl-repair-{os.urandom(8).hex()}.tmp")
     try:
         with _create(temporary) as out:
             write(out)
             out.flush()
-            os.fsync(out.fileno())
-        verify(temporary)
+            # What is read back is in memory still: it need not be on the disk before.
+            with beside(partial(os.fsync, out.fileno())):
+                verify(temporary)
         temporary.replace(target)
     except OSError as error:
         raise OutputError(f"cannot write {target}: {error.strerror}") from error

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from musl_repair.errors import PatchError
-from musl_repair.programs import call, file_with
+from musl_repair.programs import call_once, file_with
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from musl_repair.elfimage import Content
     from musl_repair.patches import Patch
-    from musl_repair.programs import Loan
+    from musl_repair.programs import Call, Loan
 
 _VERSION: Final = re.compile(r"patchelf (\d+(?:\.\d+)*)")
 _FIRST_SOUND_WITH_SEVERAL: Final = (0, 14, 5)
@@ -34,16 +34,16 @@ class Patchelf(NamedTuple):
         """Return name, version and place, for messages."""
         return f"patchelf {'.'.join(map(str, self.version))} ({self.path})"
 
-    def edit(self, content: Content, patch: Patch, *, page_size: int) -> memoryview:
+    def edit(self, content: Content, patch: Patch, call: Call, *, page_size: int) -> memoryview:
         """Return an edited file. Raises PatchError with what patchelf said where it fails."""
         with file_with(content) as loan:
             try:
-                self._run(patch, loan, page_size)
+                self._run(patch, loan, call, page_size)
                 return loan.content()
             except (PatchError, OSError) as error:
                 raise PatchError(f"{patch.member}: {self}: {error}") from error
 
-    def _run(self, patch: Patch, loan: Loan, page_size: int) -> None:
+    def _run(self, patch: Patch, loan: Loan, call: Call, page_size: int) -> None:
         edits = edit_arguments(patch)
         # Reversed, because each call puts a new need before all others.
         calls = [edits] if self.version >= _FIRST_SOUND_WITH_SEVERAL else [(edit,) for edit in reversed(edits)]
@@ -89,7 +89,7 @@ def find_patchelf(given: Path | None, folders: Iterable[Path], search_path: str 
 
 
 def _probe(path: Path) -> Patchelf:
-    said = call([path, "--version"])
+    said = call_once([path, "--version"])
     match = _VERSION.search(said)
     if match is None:
         raise PatchError(f"{path} is not patchelf: it answers --version with {said.strip()!r}")

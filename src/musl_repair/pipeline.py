@@ -17,6 +17,8 @@ _QUEUED: Final = 4
 """How many names are kept ready for threads that are done."""
 _MAX_HELD: Final = 24 << 20
 """Bytes of results that may wait for their turn before nothing new is begun."""
+_BEAT: Final = 0.1
+"""Seconds. A signal that arrives in another thread does not wake the main one, which alone can act on it."""
 
 
 def _no_bytes(_result: object) -> int:
@@ -42,6 +44,15 @@ def pipeline(jobs: int, progress: Callable[[str], None]) -> Iterator[Run]:
         yield Run(pool, jobs, progress)
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def beside(work: Callable[[], object]) -> Iterator[None]:
+    """Do some work in a thread while the body runs, and wait for it. What either raises is raised; the body's first."""
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(work)
+        yield
+    done.result()
 
 
 class Run(NamedTuple):
@@ -90,7 +101,8 @@ class Run(NamedTuple):
                 begin()
                 while name not in begun or not begun[name].done():
                     if not begin():
-                        wait([future for future in begun.values() if not future.done()], return_when=FIRST_COMPLETED)
+                        going = [future for future in begun.values() if not future.done()]
+                        wait(going, timeout=_BEAT, return_when=FIRST_COMPLETED)
                 yield begun.pop(name).result()
 
         begin()

@@ -17,6 +17,7 @@ from musl_repair.findings import errors_in, is_failure
 from musl_repair.overlay import replace_file, write_archive
 from musl_repair.pipeline import pipeline
 from musl_repair.plan import Plan, make_plan
+from musl_repair.programs import Programs
 from musl_repair.reading import read_wheel_file
 from musl_repair.strip import find_strip
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from musl_repair.patchelf import Patchelf
     from musl_repair.pipeline import Run
     from musl_repair.policy import Architecture
+    from musl_repair.programs import Call
     from musl_repair.strip import Strip
     from musl_repair.sysroot import Sysroot
 
@@ -81,7 +83,7 @@ def repair_wheel(wheel: Path, folder: Path, sysroot: Sysroot, options: Options, 
     The folder sees a whole, checked wheel or nothing new; the input is never changed. Raises RefusedError with all
     findings where the wheel cannot be repaired, another MuslRepairError where something else is wrong.
     """
-    with Archive(wheel, tools.limits) as archive, pipeline(tools.jobs, tools.progress) as run:
+    with Archive(wheel, tools.limits) as archive, pipeline(tools.jobs, tools.progress) as run, Programs() as programs:
         facts = read_facts(wheel.name, archive, run=run, verify=tools.verify_input)
         plan = make_plan(facts, sysroot, options)
         if is_failure(plan.findings, strict=options.strict):
@@ -94,7 +96,7 @@ def repair_wheel(wheel: Path, folder: Path, sysroot: Sysroot, options: Options, 
         if not plan.changes:
             replace_file(output, partial(_copy, wheel), lambda _: None)
             return Repaired(plan, output)
-        assembly = Assembly(archive, facts, plan, sysroot, _editors(plan, options, tools), tools.form)
+        assembly = Assembly(archive, facts, plan, sysroot, _editors(plan, options, tools, programs.call), tools.form)
         replace_file(
             output,
             lambda out: write_archive(out, archive, assembly.entries(run)),
@@ -111,12 +113,13 @@ def _is_same(output: Path, wheel: Path) -> bool:
         return False
 
 
-def _editors(plan: Plan, options: Options, tools: Tools) -> Editors:
+def _editors(plan: Plan, options: Options, tools: Tools, call: Call) -> Editors:
     """Find the programs that the plan needs, before any thread needs them: most often none."""
     edits = options.patcher == "patchelf" and any(patch.edits for patch in plan.patches)
     patchelf = tools.patchelf() if edits else None
     strips = plan.architecture is not None and any(patch.strip for patch in plan.patches)
-    return Editors(patchelf, tools.strip(plan.architecture) if strips and plan.architecture is not None else None)
+    strip = tools.strip(plan.architecture) if strips and plan.architecture is not None else None
+    return Editors(patchelf, strip, call)
 
 
 def _leniency(options: Options) -> Leniency:

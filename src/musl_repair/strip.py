@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from musl_repair.errors import PatchError
-from musl_repair.programs import call, folder
+from musl_repair.programs import folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from musl_repair.elfimage import Content
     from musl_repair.policy import Architecture
+    from musl_repair.programs import Call
 
 _TRIPLES: Final = {
     "x86_64": ("x86_64-linux-musl", "x86_64-linux-gnu", "x86_64-alpine-linux-musl"),
@@ -41,13 +42,13 @@ class Strip(NamedTuple):
         """Return its name, for messages."""
         return str(self.path)
 
-    def strip(self, content: Content, member: str) -> bytes:
+    def strip(self, content: Content, member: str, call: Call) -> bytes:
         """Return a file without what is not needed to load it. Raises PatchError where the program fails."""
         with folder() as work:
             source, target = work / "in.so", work / "out.so"
             source.write_bytes(content)
             try:
-                call([self.path, "-s", "-o", target, source])
+                call([self.path, "-s", "-o", target, source], ())
                 return target.read_bytes()
             except (PatchError, OSError) as error:
                 raise PatchError(f"{member}: {error}") from error
