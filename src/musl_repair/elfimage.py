@@ -195,10 +195,14 @@ class Image:
             return self.data[:0]
         raise ElfError(f"{size if size is not None else 'some'} bytes at address {vaddr:#x} are outside the file")
 
-    def tagged(self, tag: int, size: int) -> bytes:
+    def table(self, tag: int, size: int) -> memoryview:
         """Return size bytes where the entry with this tag says; none without such an entry. Raises as `at` does."""
         address = self.tag(tag)
-        return b"" if address is None else bytes(self.at(address, size))
+        return self.data[:0] if address is None else self.at(address, size)
+
+    def tagged(self, tag: int, size: int) -> bytes:
+        """Return a copy of what `table` returns."""
+        return bytes(self.table(tag, size))
 
     def offset(self, vaddr: int) -> int:
         """Return the file offset of an address; raises ElfError where it has none."""
@@ -206,6 +210,19 @@ class Image:
             if segment.type == PT_LOAD and 0 <= vaddr - segment.vaddr < segment.filesz:
                 return segment.offset + vaddr - segment.vaddr
         raise ElfError(f"address {vaddr:#x} is outside the file")
+
+
+def same_bytes(one: memoryview, other: memoryview) -> bool:
+    """Whether two views have the same bytes.
+
+    By words of eight, and without a copy: views compare number by number, and musl's memcmp goes byte by byte as well.
+    """
+    words = len(one) - len(one) % 8
+    return (
+        len(one) == len(other)
+        and one[:words].cast("Q") == other[:words].cast("Q")
+        and bytes(one[words:]) == bytes(other[words:])
+    )
 
 
 def is_elf(data: Content) -> bool:

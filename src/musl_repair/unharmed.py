@@ -71,8 +71,8 @@ def _relocations(old: Image, new: Image, *, lowered: bool) -> Iterator[str]:
         (image_.DT_RELA, image_.DT_RELASZ, "DT_RELA"),
         (image_.DT_JMPREL, image_.DT_PLTRELSZ, "DT_JMPREL"),
     ):
-        before, after = old.tagged(address, old.tag(size) or 0), new.tagged(address, new.tag(size) or 0)
-        if before != after and not (lowered and what != "DT_JMPREL"):
+        before, after = old.table(address, old.tag(size) or 0), new.table(address, new.tag(size) or 0)
+        if not (lowered and what != "DT_JMPREL") and not image_.same_bytes(before, after):
             yield f"the relocations of {what} changed"
     if lowered:
         yield from _lowered(old, new)
