@@ -77,6 +77,11 @@ class Elf(NamedTuple):
     """JSON texts of .note.dlopen, in file order."""
 
     @property
+    def target(self) -> tuple[int, int, bool]:
+        """Machine, class and byte order: files that are loaded together have the same."""
+        return self.machine, self.bits, self.little
+
+    @property
     def rpath(self) -> str | None:
         """The search path that musl uses: DT_RUNPATH where there is one, else DT_RPATH."""
         return self.dt_rpath if self.dt_runpath is None else self.dt_runpath
