@@ -166,11 +166,11 @@ def _expanded(image: Image) -> Iterator[tuple[int, ...]]:
 def _dynamic(old: Image, new: Image, *, lowered: bool) -> Iterator[str]:
     """Compare the dynamic entries whose value is no place of a table: flags, init and fini, sizes."""
     free = _MOVABLE | _LOWERED if lowered else _MOVABLE
-    before = Counter(entry for entry in old.dynamic if entry[0] not in free)
-    after = Counter(entry for entry in new.dynamic if entry[0] not in free)
-    if before != after:
-        lost = ", ".join(f"{tag:#x}={value:#x}" for tag, value in (before - after))
-        made = ", ".join(f"{tag:#x}={value:#x}" for tag, value in (after - before))
+    before = [entry for entry in old.dynamic if entry[0] not in free]
+    after = [entry for entry in new.dynamic if entry[0] not in free]
+    if before != after and Counter(before) != Counter(after):
+        lost = ", ".join(f"{tag:#x}={value:#x}" for tag, value in Counter(before) - Counter(after))
+        made = ", ".join(f"{tag:#x}={value:#x}" for tag, value in Counter(after) - Counter(before))
         yield f"dynamic entries were lost ({lost or 'none'}) or added ({made or 'none'})"
     optional = {image_.DT_RPATH, image_.DT_RUNPATH, image_.DT_SONAME, image_.DT_NEEDED}
     optional |= {image_.DT_RELR, image_.DT_RELA, image_.DT_REL} if lowered else set()

@@ -69,18 +69,19 @@ def layout_differences(
     Where the source itself has a fault, the same fault in the edited file is none.
     """
     old, new = source.image, edited.image
-    before = {*_layout_faults(old, page_size), *_section_faults(source)}
-    yield from (fault for fault in _layout_faults(new, page_size) if fault not in before)
+    faults = [*_layout_faults(new, page_size), *_section_faults(edited)]
+    before = [*_layout_faults(old, page_size), *_section_faults(source)] if faults else []
+    yield from sorted(set(faults) - set(before))
     yield from _headers(old, new)
     yield from _segments(old, new)
     content = _content(source, tables)
     yield from _mapping(old, new, [*content, *_empty(old)])
-    if Counter(all_notes(old)) != Counter(all_notes(new)):
+    notes, found = list(all_notes(old)), list(all_notes(new))
+    if notes != found and Counter(notes) != Counter(found):
         yield "the notes changed"
     for start, end in content:
         if not _same(old, new, start, end - start):
             yield f"mapped bytes between {start:#x} and {end:#x} changed"
-    yield from (fault for fault in _section_faults(edited) if fault not in before)
 
 
 def _headers(old: Image, new: Image) -> Iterator[str]:
@@ -169,16 +170,15 @@ def _maps(loads: list[Segment], segment: Segment, offset: int) -> bool:
 
 def _mapping(old: Image, new: Image, ranges: Iterable[tuple[int, int]]) -> Iterator[str]:
     """See that this memory of the source is there, with the same rights, and empty where it was empty."""
-    loads = _loads(new)
+    loads, before = _loads(new), _loads(old)
     for at, end in ranges:
-        rights = next((s.flags for s in _loads(old) if s.vaddr <= at < s.vaddr + s.memsz), 0)
+        rights = next((s.flags for s in before if s.vaddr <= at < s.vaddr + s.memsz), 0)
         while at < end:
-            holders = (s for s in loads if s.vaddr <= at < s.vaddr + s.memsz and s.flags == rights)
-            reached = max((s.vaddr + s.memsz for s in holders), default=0)
+            reached = [s.vaddr + s.memsz for s in loads if s.vaddr <= at < s.vaddr + s.memsz and s.flags == rights]
             if not reached:
                 yield f"address {at:#x} is no longer mapped as it was"
                 break
-            at = reached
+            at = max(reached)
     for start, end in _empty(old):
         for s in loads:
             first, last = max(start, s.vaddr), min(end, s.vaddr + s.filesz)
@@ -235,16 +235,18 @@ def _same(old: Image, new: Image, vaddr: int, size: int) -> bool:
 
 def _section_faults(file: Opened) -> Iterator[str]:
     image, sections = file.image, file.sections.all
-    loads = _loads(image)
+    # Where each load segment begins and ends, and how far from its place in the file.
+    loads = [(s.vaddr, s.vaddr + s.filesz, s.vaddr - s.offset) for s in _loads(image)]
     for section in sections:
         if section.type == _SHT_NOBITS or not section.size:
             continue
-        if section.offset + section.size > len(image.data):
+        at, offset = section.vaddr, section.offset
+        if offset + section.size > len(image.data):
             yield f"a section of type {section.type:#x} is outside the file"
-        elif section.flags & image_.SHF_ALLOC:
-            inside = (s for s in loads if s.vaddr <= section.vaddr < s.vaddr + s.filesz)
-            if not any(section.vaddr - s.vaddr == section.offset - s.offset for s in inside):
-                yield f"the section at {section.vaddr:#x} is not where the program headers map it"
+        elif section.flags & image_.SHF_ALLOC and at - offset not in [
+            distance for start, end, distance in loads if start <= at < end
+        ]:
+            yield f"the section at {at:#x} is not where the program headers map it"
     if sections:
         yield from _missing_tables(image, sections)
 
@@ -270,8 +272,8 @@ def section_differences(source: Opened, edited: Opened, *, lowered: bool) -> Ite
         return
     if len(after) < len(before):
         yield "section headers were lost"
-    described, found = (Counter(_descriptions(file, lowered=lowered)) for file in (source, edited))
-    lost = described - found
+    described, found = (list(_descriptions(file, lowered=lowered)) for file in (source, edited))
+    lost = Counter(described) - Counter(found) if described != found else ()
     for name, *_ in sorted(lost):
         yield f"the section header of {_words(name)} changed"
     for name in _changed_contents(source, edited):
