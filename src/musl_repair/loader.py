@@ -53,6 +53,8 @@ class Mounted:
         return None if self._system is None else self._system.read(path)
 
     def _normal(self, path: PurePosixPath) -> PurePosixPath:
+        if ".." not in path.parts:
+            return path
         shortest = self._shortest.get(path)
         if shortest is None:
             shortest = self._shortest[path] = PurePosixPath(posixpath.normpath(path))
@@ -60,9 +62,6 @@ class Mounted:
 
     def real(self, path: PurePosixPath) -> PurePosixPath:
         """Return the path in its shortest form: a wheel has no links, a system may."""
-        known = self._shortest.get(path)
-        if known is not None:
-            return known
         if is_mounted(path):
             return self._normal(path)
         return path if self._system is None else self._system.real(path)
