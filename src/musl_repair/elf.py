@@ -184,7 +184,7 @@ def _page_size(image: Image) -> int:
 
     musl maps whole pages of the running kernel's size and checks nothing (ldso/dynlink.c, map_library).
     """
-    loads = [s for s in image.segments if s.type == image_.PT_LOAD and s.memsz]
+    loads = [s for s in image.loads if s.memsz]
     size = _LARGEST_PAGE
     while size >= 0x1000 and not _fits(loads, size):
         size //= 2

@@ -182,7 +182,7 @@ def _dynamic(old: Image, new: Image, *, lowered: bool) -> Iterator[str]:
 def _tables(file: Opened) -> Iterator[tuple[int, int]]:
     """Yield the address ranges of headers and tables, which an editor may move and whose old place it may fill."""
     image, count = file.image, file.symbols
-    loads = [s for s in image.segments if s.type == image_.PT_LOAD]
+    loads = image.loads
     for start, size in (
         (0, 16 + image.layout.ehdr.size),
         (image.header.phoff, image.header.phnum * image.layout.phdr.size),

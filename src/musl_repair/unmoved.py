@@ -92,7 +92,7 @@ def _headers(old: Image, new: Image) -> Iterator[str]:
         after.entry, after.type, after.machine, after.flags,
     ):  # fmt: skip
         yield "the entry point, the type, the machine or the flags of the file changed"
-    lowest, was = (min((s.vaddr for s in _loads(image)), default=0) for image in (new, old))
+    lowest, was = (min((s.vaddr for s in image.loads), default=0) for image in (new, old))
     if after.type == image_.ET_EXEC and lowest < min(was, _LOWEST):
         yield f"the program begins at {lowest:#x} now, below what kernels map"
 
@@ -112,15 +112,11 @@ def _promises(image: Image, kind: int) -> list[tuple[int, ...]]:
     return [(s.vaddr, s.memsz, s.flags, s.filesz, s.align) for s in found]
 
 
-def _loads(image: Image) -> list[Segment]:
-    return [s for s in image.segments if s.type == image_.PT_LOAD]
-
-
 # The program headers
 
 
 def _layout_faults(image: Image, page_size: int) -> Iterator[str]:
-    loads = _loads(image)
+    loads = image.loads
     for one, two in pairwise(loads):
         if two.vaddr < one.vaddr:
             yield "the load segments are not in the order of their addresses"
@@ -133,7 +129,7 @@ def _layout_faults(image: Image, page_size: int) -> Iterator[str]:
     yield from _place_faults(image, loads)
 
 
-def _place_faults(image: Image, loads: list[Segment]) -> Iterator[str]:
+def _place_faults(image: Image, loads: tuple[Segment, ...]) -> Iterator[str]:
     """See that the program headers, and what else is pointed at, are mapped where they say."""
     table = image.header.phoff, image.header.phoff + image.header.phnum * image.layout.phdr.size
     if not any(s.offset <= table[0] and table[1] <= s.offset + s.filesz for s in loads):
@@ -148,7 +144,7 @@ def _place_faults(image: Image, loads: list[Segment]) -> Iterator[str]:
             yield f"segment {segment.type:#x} is not where its bytes are mapped"
 
 
-def _share_a_page(loads: list[Segment], page: int) -> bool:
+def _share_a_page(loads: tuple[Segment, ...], page: int) -> bool:
     """Whether mapping a segment, in whole pages, covers bytes of the one before with others."""
     for one, two in pairwise(sorted(loads, key=lambda s: s.vaddr)):
         if one.memsz and two.memsz and (one.vaddr + one.memsz - 1) // page >= two.vaddr // page:
@@ -158,7 +154,7 @@ def _share_a_page(loads: list[Segment], page: int) -> bool:
     return False
 
 
-def _maps(loads: list[Segment], segment: Segment, offset: int) -> bool:
+def _maps(loads: tuple[Segment, ...], segment: Segment, offset: int) -> bool:
     """Whether the segment's address is what a load segment maps the offset to."""
     return segment.offset == offset and any(
         s.vaddr <= segment.vaddr
@@ -170,7 +166,7 @@ def _maps(loads: list[Segment], segment: Segment, offset: int) -> bool:
 
 def _mapping(old: Image, new: Image, ranges: Iterable[tuple[int, int]]) -> Iterator[str]:
     """See that this memory of the source is there, with the same rights, and empty where it was empty."""
-    loads, before = _loads(new), _loads(old)
+    loads, before = new.loads, old.loads
     for at, end in ranges:
         rights = next((s.flags for s in before if s.vaddr <= at < s.vaddr + s.memsz), 0)
         while at < end:
@@ -188,7 +184,7 @@ def _mapping(old: Image, new: Image, ranges: Iterable[tuple[int, int]]) -> Itera
 
 def _empty(image: Image) -> Iterator[tuple[int, int]]:
     """Yield the address ranges that are not in the file, and begin as zeros."""
-    return ((s.vaddr + s.filesz, s.vaddr + s.memsz) for s in _loads(image) if s.memsz > s.filesz)
+    return ((s.vaddr + s.filesz, s.vaddr + s.memsz) for s in image.loads if s.memsz > s.filesz)
 
 
 # What is mapped
@@ -214,7 +210,7 @@ def _is_content(section: Section) -> bool:
 
 def _ranges_between(image: Image, tables: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     """Yield the address ranges that are in no table, padding among them."""
-    for segment in _loads(image):
+    for segment in image.loads:
         at, end = segment.vaddr, segment.vaddr + segment.filesz
         for start, stop in [*((a, b) for a, b in tables if a < end and b > at), (end, end)]:
             if start > at:
@@ -236,7 +232,7 @@ def _same(old: Image, new: Image, vaddr: int, size: int) -> bool:
 def _section_faults(file: Opened) -> Iterator[str]:
     image, sections = file.image, file.sections.all
     # Where each load segment begins and ends, and how far from its place in the file.
-    loads = [(s.vaddr, s.vaddr + s.filesz, s.vaddr - s.offset) for s in _loads(image)]
+    loads = [(s.vaddr, s.vaddr + s.filesz, s.vaddr - s.offset) for s in image.loads]
     for section in sections:
         if section.type == _SHT_NOBITS or not section.size:
             continue
