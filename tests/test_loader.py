@@ -10,6 +10,7 @@ import pytest
 from facts_by_hand import architecture, elf, glibc_elf, libc, paths, system
 from musl_repair.loader import (
     Attempt,
+    Loader,
     Mounted,
     Need,
     Scope,
@@ -505,3 +506,51 @@ def test_the_same_file_has_the_same_real_path() -> None:
 )
 def test_folders_in_angle_brackets_are_a_wheel_s_but_for_the_host_s(path: str, *, expected: bool) -> None:
     assert is_mounted(PurePosixPath(path)) == expected
+
+
+# Many files, one loader
+
+_MANY = {
+    "/app/a.so": elf("liba.so", "libnone.so", rpath="$ORIGIN/libs"),
+    "/app/b.so": elf("liba.so", "libnone.so", rpath="$ORIGIN/libs"),
+    "/app/libback.so": elf("liba.so", "libnone.so", rpath="$ORIGIN/libs"),
+    "/app/c.so": elf("liba.so", rpath="$ORIGIN/libs"),
+    "/other/a.so": elf("liba.so", "libnone.so", rpath="$ORIGIN/libs"),
+    "/app/libs/liba.so": elf("libback.so", "libb.so", rpath="$ORIGIN/..:$ORIGIN/more"),
+    "/app/libs/more/libb.so": elf("liba.so", "/app/libs/more/libb.so", "c.so"),
+    "/other/libs/liba.so": elf("libb.so", "liba.so"),
+    "/usr/lib/libb.so": elf("b.so", rpath="/app"),
+}
+
+
+@pytest.mark.parametrize("backwards", [False, True], ids=["in order", "backwards"])
+def test_each_file_is_loaded_as_if_it_was_the_first(backwards: bool) -> None:
+    world, scope = system(_MANY), Scope(LOADER, paths(_SYSTEM))
+    loader = Loader(world, scope)
+    roots = sorted(paths(_MANY), reverse=backwards)
+    assert [loader.load(root) for root in (*roots, *roots)] == [load(root, world, scope) for root in (*roots, *roots)]
+
+
+def test_what_is_remembered_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("musl_repair.loader._MAX_KEPT", 3)
+    test_each_file_is_loaded_as_if_it_was_the_first(backwards=False)
+
+
+def test_what_was_searched_for_is_not_searched_for_again() -> None:
+    read: list[PurePosixPath] = []
+    world = system(_MANY)
+
+    class Watched:
+        def read(self, path: PurePosixPath) -> Elf | Unusable | None:
+            read.append(path)
+            return world.read(path)
+
+        def real(self, path: PurePosixPath) -> PurePosixPath:
+            return world.real(path)
+
+    loader = Loader(Watched(), Scope(LOADER, paths(_SYSTEM)))
+    first, second = paths(["/app/a.so", "/app/b.so"])
+    needs = loader.load(first)
+    read.clear()
+    assert [need[1:] for need in loader.load(second)] == [need[1:] for need in needs]
+    assert set(read) == {second}

@@ -77,6 +77,11 @@ class Elf(NamedTuple):
     """JSON texts of .note.dlopen, in file order."""
 
     @property
+    def target(self) -> tuple[int, int, bool]:
+        """Machine, class and byte order: files that are loaded together have the same."""
+        return self.machine, self.bits, self.little
+
+    @property
     def rpath(self) -> str | None:
         """The search path that musl uses: DT_RUNPATH where there is one, else DT_RPATH."""
         return self.dt_rpath if self.dt_runpath is None else self.dt_runpath
@@ -179,7 +184,7 @@ def _page_size(image: Image) -> int:
 
     musl maps whole pages of the running kernel's size and checks nothing (ldso/dynlink.c, map_library).
     """
-    loads = [s for s in image.segments if s.type == image_.PT_LOAD and s.memsz]
+    loads = [s for s in image.loads if s.memsz]
     size = _LARGEST_PAGE
     while size >= 0x1000 and not _fits(loads, size):
         size //= 2

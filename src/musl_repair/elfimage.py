@@ -167,11 +167,19 @@ class Image:
     dynamic_offset: int
     dynamic: tuple[tuple[int, int], ...]
     """(tag, value) in file order, without the closing DT_NULL; empty for a file that is not dynamic."""
+    loads: tuple[Segment, ...] = field(init=False, repr=False)
+    """The segments that are mapped, in file order."""
     _last: dict[int, int] = field(init=False, repr=False)
+    _places: tuple[tuple[int, int, int], ...] = field(init=False, repr=False)
+    """Of each segment with content in the file: first address, end, and offset."""
 
     def __post_init__(self) -> None:
-        """Keep the last value of each tag at hand: it is asked for again and again."""
+        """Keep at hand what is asked for again and again: the last value of each tag, and what is mapped where."""
+        loads = tuple(segment for segment in self.segments if segment.type == PT_LOAD)
+        places = tuple((segment.vaddr, segment.vaddr + segment.filesz, segment.offset) for segment in loads)
+        object.__setattr__(self, "loads", loads)
         object.__setattr__(self, "_last", dict(self.dynamic))
+        object.__setattr__(self, "_places", places)
 
     def tag(self, tag: int) -> int | None:
         """Return the value of the last entry with this tag (the one that musl uses), or None."""
@@ -186,29 +194,45 @@ class Image:
 
         Raises ElfError where no loaded segment has them in the file.
         """
-        for segment in self.segments:
-            inside = vaddr - segment.vaddr
-            if segment.type == PT_LOAD and 0 <= inside < segment.filesz:
-                available = segment.filesz - inside
-                if size is not None and size > available:
+        for first, end, offset in self._places:
+            if first <= vaddr < end:
+                start, stop = offset + vaddr - first, offset + end - first
+                if size is None:
+                    return self.data[start:stop]
+                if size > stop - start:
                     break
-                start = segment.offset + inside
-                return self.data[start : start + (available if size is None else size)]
+                return self.data[start : start + size]
         if size == 0:
             return self.data[:0]
         raise ElfError(f"{size if size is not None else 'some'} bytes at address {vaddr:#x} are outside the file")
 
-    def tagged(self, tag: int, size: int) -> bytes:
+    def table(self, tag: int, size: int) -> memoryview:
         """Return size bytes where the entry with this tag says; none without such an entry. Raises as `at` does."""
         address = self.tag(tag)
-        return b"" if address is None else bytes(self.at(address, size))
+        return self.data[:0] if address is None else self.at(address, size)
+
+    def tagged(self, tag: int, size: int) -> bytes:
+        """Return a copy of what `table` returns."""
+        return bytes(self.table(tag, size))
 
     def offset(self, vaddr: int) -> int:
         """Return the file offset of an address; raises ElfError where it has none."""
-        for segment in self.segments:
-            if segment.type == PT_LOAD and 0 <= vaddr - segment.vaddr < segment.filesz:
-                return segment.offset + vaddr - segment.vaddr
+        for first, end, offset in self._places:
+            if first <= vaddr < end:
+                return offset + vaddr - first
         raise ElfError(f"address {vaddr:#x} is outside the file")
+
+
+def same_bytes(one: memoryview, other: memoryview) -> bool:
+    """Whether two views have the same bytes.
+
+    By words of eight, and without a copy: views compare number by number, and musl's memcmp goes byte by byte as well.
+    """
+    size = len(one)
+    words = size - size % 8
+    if size != len(other) or one[:words].cast("Q") != other[:words].cast("Q"):
+        return False
+    return words == size or bytes(one[words:]) == bytes(other[words:])
 
 
 def is_elf(data: Content) -> bool:

@@ -39,20 +39,26 @@ class Resolution:
 
     def __post_init__(self) -> None:
         """Derive what follows from the edges, once."""
-        closures = {path: _closure(path, self.edges) for path in self.edges}
-        object.__setattr__(self, "closures", MappingProxyType(closures))
+        object.__setattr__(self, "closures", MappingProxyType(_closures(self.edges)))
         object.__setattr__(self, "roots", _roots(self))
 
 
-def _closure(
-    path: PurePosixPath, edges: Mapping[PurePosixPath, Mapping[str, PurePosixPath]]
-) -> frozenset[PurePosixPath]:
-    found, queue = {path}, [path]
-    for at in queue:
-        new = set(edges.get(at, {}).values()) - found
-        found |= new
-        queue.extend(new)
-    return frozenset(found)
+def _closures(
+    edges: Mapping[PurePosixPath, Mapping[str, PurePosixPath]],
+) -> dict[PurePosixPath, frozenset[PurePosixPath]]:
+    closures: dict[PurePosixPath, frozenset[PurePosixPath]] = {}
+    # Last come the libraries that many of the others need.
+    for path in reversed(tuple(edges)):
+        found, queue = {path}, [path]
+        for at in queue:
+            for target in edges.get(at, {}).values():
+                if target in closures:
+                    found |= closures[target]
+                elif target not in found:
+                    found.add(target)
+                    queue.append(target)
+        closures[path] = frozenset(found)
+    return closures
 
 
 def _roots(resolution: Resolution) -> tuple[PurePosixPath, ...]:

@@ -288,10 +288,11 @@ def _judge_places(
     added: Mapping[PurePosixPath, tuple[str, ...]],
 ) -> Iterator[Finding]:
     """Find files that cannot reach what they need, and new members that are there already."""
+    roots = {at: scheme_root(at) for at in resolution.edges}
+    roots |= {at: scheme_root(arrangement.place(graft.name)) for at, graft in grafts.items()}
     for path, member in arrangement.members.items():
         for name, at in resolution.edges.get(path, {}).items():
-            root = scheme_root(arrangement.place(grafts[at].name) if at in grafts else at)
-            if root != scheme_root(path):
+            if roots[at] != scheme_root(path):
                 yield finding("elf-outside-site-packages", member, f"it needs {name}")
         for name in added.get(path, ()):
             if scheme_root(arrangement.place(name)) != scheme_root(path):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from musl_repair.elf import Elf
 from musl_repair.graph import Resolution
 from musl_repair.loader import (
+    Loader,
     Mounted,
     Need,
     Scope,
@@ -21,23 +22,22 @@ from musl_repair.loader import (
     expand_entry,
     is_reserved,
     is_valid_entry,
-    load,
     refusal,
     rpath_entries,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 
     from musl_repair.policy import Architecture
     from musl_repair.sysroot import Unusable
 
-_LIBPYTHON: Final = "libpython*"
+_LIBPYTHON: Final = "libpython"
 
 
 def is_libpython(name: str) -> bool:
     """Whether a needed name is the interpreter's own library."""
-    return fnmatchcase(name, _LIBPYTHON)
+    return name.startswith(_LIBPYTHON)
 
 
 def is_excluded(name: str, patterns: Iterable[str]) -> bool:
@@ -130,23 +130,21 @@ def resolve(
     """
     elfs = {path: elf for path, elf in sorted(files.items()) if isinstance(elf, Elf)}
     mounted = Mounted(files, system)
-    wanted = {path: elf._replace(needed=search.needed(path, elf)) for path, elf in elfs.items()}
-    extended = _extended(wanted, search.library_path) if search.may_repair else {}
+    extended = _extended(elfs, search) if search.may_repair else {}
     world = _Searching(mounted, extended, search)
     edges: dict[PurePosixPath, dict[str, PurePosixPath]] = {path: {} for path in elfs}
     failed: dict[PurePosixPath, list[Need]] = {}
-    for path, elf in elfs.items():
-        scope = Scope(architecture.loader, search.search_path, accepts=refusal(elf) if search.may_repair else None)
-        for need in load(path, world, scope):
-            needed_by = world.real(need.needed_by)
-            if need.found is not None:
-                found = world.real(need.found)
-                edges.setdefault(needed_by, {}).setdefault(need.name, found)
-                edges.setdefault(found, {})
-            elif need.missing:
-                failed.setdefault(path, []).append(need._replace(needed_by=needed_by))
+    for path, need in _needs(elfs, world, architecture, search):
+        needed_by = world.real(need.needed_by)
+        if need.found is not None:
+            found = world.real(need.found)
+            edges.setdefault(needed_by, {}).setdefault(need.name, found)
+            edges.setdefault(found, {})
+        elif need.missing:
+            failed.setdefault(path, []).append(need._replace(needed_by=needed_by))
     facts = {path: answer for path in edges if isinstance(answer := mounted.read(path), Elf)}
-    first = frozenset(failed) if search.may_repair else frozenset(Resolution(edges, (), facts).roots)
+    anyway = search.may_repair or not failed
+    first = frozenset(failed if anyway else Resolution(edges, (), facts).roots)
     missing = [
         need
         for path, needs in failed.items()
@@ -158,6 +156,20 @@ def resolve(
         (path, name) for path, elf in facts.items() for name in elf.needed if is_excluded(name, search.excluded)
     )
     return Resolution(edges, _each_once(missing), facts, tuple(excluded), _asked(edges, facts, search))
+
+
+def _needs(
+    elfs: Mapping[PurePosixPath, Elf], world: World, architecture: Architecture, search: Search
+) -> Iterator[tuple[PurePosixPath, Need]]:
+    """Yield what is needed when each file is loaded first, with that file."""
+    loaders: dict[Hashable, Loader] = {}
+    for path, elf in elfs.items():
+        # What passes candidates over knows of the file only what it is for.
+        kind = elf.target if search.may_repair else None
+        if kind not in loaders:
+            accepts = refusal(elf) if search.may_repair else None
+            loaders[kind] = Loader(world, Scope(architecture.loader, search.search_path, accepts=accepts))
+        yield from ((path, need) for need in loaders[kind].load(path))
 
 
 def _asked(
@@ -182,11 +194,20 @@ def _each_once(needs: Iterable[Need]) -> tuple[Need, ...]:
     return tuple(need for _, need in sorted(found.items()))
 
 
-def _extended(elfs: Mapping[PurePosixPath, Elf], library_path: tuple[PurePosixPath, ...]) -> dict[PurePosixPath, str]:
+def _extended(elfs: Mapping[PurePosixPath, Elf], search: Search) -> dict[PurePosixPath, str]:
+    """Return file → where planning looks for what it needs; found once for all files of a folder that are alike."""
     by_name: dict[str, list[PurePosixPath]] = {}
     for path in elfs:
         by_name.setdefault(path.name, []).append(path)
-    return {path: _extended_rpath(path, elfs, by_name, library_path) for path in elfs}
+    wanted = {path: elf._replace(needed=search.needed(path, elf)) for path, elf in elfs.items()}
+    found: dict[Hashable, str] = {}
+    extended = {}
+    for path, elf in wanted.items():
+        alike = path.parent, scheme_root(path), elf.rpath, elf.target, elf.needed
+        if alike not in found:
+            found[alike] = _extended_rpath(path, wanted, by_name, search.library_path)
+        extended[path] = found[alike]
+    return extended
 
 
 def _extended_rpath(

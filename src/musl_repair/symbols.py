@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 import sys
 from array import array
-from itertools import starmap
+from itertools import chain
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from musl_repair import elfimage as image_
@@ -17,7 +17,7 @@ from musl_repair.errors import ElfError
 from musl_repair.relocations import EM_S390
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from musl_repair.elfimage import Image, Layout
     from musl_repair.relocations import Relocations
@@ -37,6 +37,8 @@ _VERSYM_HIDDEN: Final = 0x8000
 _MAX_SHARING: Final = 16
 """How often the bytes of a string table are read: names share their ends, but not like this."""
 _ROOM: Final = 0x10000
+_RUN: Final = 256
+"""How many numbers are compared at once."""
 _AT_ONCE: Final = 64
 """How many strings are looked for before it is seen how long they were."""
 
@@ -66,26 +68,19 @@ class Import(NamedTuple):
 class References(NamedTuple):
     """What the relocations of a file, but those of RELR, refer to."""
 
-    infos: frozenset[int]
-    """The distinct values of r_info: the symbol's index in the bits above shift, the relocation type below."""
-    shift: int
-
-    @property
-    def symbols(self) -> frozenset[int]:
-        """The indices of all symbols; 0 stands for none."""
-        shift = self.shift
-        return frozenset([info >> shift for info in self.infos])
-
-    @property
-    def types(self) -> frozenset[int]:
-        """The relocation types."""
-        mask = (1 << self.shift) - 1
-        return frozenset([info & mask for info in self.infos])
+    symbols: frozenset[int]
+    """The indices of all symbols; 0 stands for none."""
+    types: frozenset[int]
+    """The relocation types."""
+    columns: tuple[tuple[array[int], array[int]], ...]
+    """Types and symbols of all that is different, and more, side by side."""
 
     def by(self, types: Collection[int]) -> frozenset[int]:
         """Return the indices of the symbols that relocations of these types refer to."""
-        mask = (1 << self.shift) - 1
-        return frozenset(info >> self.shift for info in self.infos if info & mask in types)
+        if self.types.isdisjoint(types):
+            return frozenset()
+        rows = (zip(*pair, strict=True) for pair in self.columns)
+        return frozenset([symbol for kind, symbol in chain.from_iterable(rows) if kind in types])
 
 
 class Columns(NamedTuple):
@@ -177,22 +172,31 @@ class Symbols:
         size = image.layout.sym.size
         if count * size > len(table):
             raise ElfError(f"the hash table promises {count} symbols, more than the file has")
-        reached = max(count, (max(references.infos, default=0) >> references.shift) + 1)
+        reached = max(count, max(references.symbols, default=0) + 1)
         self._columns = columns(image.layout, table[: min(reached, len(table) // size) * size])
         versym = image.tag(image_.DT_VERSYM)
-        versions = () if versym is None else _cast(image.at(versym, 2 * count), "H", image.layout)
+        versions = [] if versym is None else _cast(image.at(versym, 2 * count), "H", image.layout).tolist()
         self._offered, self._ifuncs = self._findable(count, versions)
 
-    def _findable(self, count: int, versions: Iterable[int]) -> tuple[frozenset[int], list[int]]:
+    def _findable(self, count: int, versions: Sequence[int]) -> tuple[frozenset[int], list[int]]:
         """Return the indices of the symbols that a lookup in this file finds, and of the IFUNCs that it does not."""
-        # musl's lookups pass definitions over that have a non-default version.
-        hidden = {index for index, version in enumerate(versions) if version & _VERSYM_HIDDEN}
         infos, sections, values = (column[self._first : count].tolist() for column in self._columns[1:])
-        rows = zip(range(self._first, count), bytes(infos).translate(_KINDS), sections, values, strict=True)
-        defined = [(index, kind, value) for index, kind, section, value in rows if kind and section != _SHN_UNDEF]
-        found = {index for index, kind, value in defined if kind == _ANY_VALUE or (kind == _WITH_VALUE and value)}
-        ifuncs = [index for index, kind, _ in defined if kind == _IFUNC and index not in hidden]
-        return frozenset(found - hidden), ifuncs
+        kinds = bytes(infos).translate(_KINDS)
+        rows = zip(range(self._first, count), kinds, sections, values, strict=True)
+        found = [
+            index
+            for index, kind, section, value in rows
+            if section != _SHN_UNDEF and (kind == _ANY_VALUE or (kind == _WITH_VALUE and value))
+        ]
+        ifuncs: list[int] = []
+        if _IFUNC in kinds:
+            places = zip(range(self._first, count), kinds, sections, strict=True)
+            ifuncs = [index for index, kind, section in places if kind == _IFUNC and section != _SHN_UNDEF]
+        # musl's lookups pass definitions over that have a non-default version.
+        if max(versions, default=0) & _VERSYM_HIDDEN:
+            found = [index for index in found if not versions[index] & _VERSYM_HIDDEN]
+            ifuncs = [index for index in ifuncs if not versions[index] & _VERSYM_HIDDEN]
+        return frozenset(found), ifuncs
 
     def _names(self, indices: Iterable[int]) -> list[str]:
         names = self._columns.names
@@ -208,16 +212,18 @@ class Symbols:
         A copy relocation's symbol is looked up in all files but its own (do_relocs), so it is one of them.
         """
         copied = frozenset() if machine is None else self._references.by({machine.copy})
-        infos, sections = self._columns.infos, self._columns.sections
+        # As bytes, not as a view: one item of a view takes three times as long.
+        infos, sections = bytes(self._columns.infos), self._columns.sections
         # What is offered is in exports: its name need not be read again.
-        others = self._references.symbols - (self._offered - copied)
+        others = self._references.symbols - (self._offered - copied if copied else self._offered)
         looked_up = [index for index in others if index and infos[index] >> 4 != _STB_LOCAL]
         found: dict[str, bool] = {}
         for index, name in zip(looked_up, self._names(looked_up), strict=True):
-            if index in copied or name not in exports:
-                weak = sections[index] == _SHN_UNDEF and infos[index] >> 4 == _STB_WEAK
+            if name not in exports or index in copied:
+                weak = infos[index] >> 4 == _STB_WEAK and sections[index] == _SHN_UNDEF
                 found[name] = weak and found.get(name, True)
-        return tuple(starmap(Import, sorted(found.items())))
+        names = sorted(found)
+        return tuple(map(Import, names, map(found.__getitem__, names)))
 
     def initial_exec(self, machine: Relocations | None) -> tuple[str, ...]:
         """Return the symbols of relocations that need a fixed offset from the thread pointer."""
@@ -231,8 +237,7 @@ class Symbols:
 def symbol_count(image: Image) -> int:
     """Return how many dynamic symbols a file has, as far as hash tables and relocations reach."""
     _, hashed, _ = _hashed_range(image)
-    # The symbol's index is in the upper bits.
-    last = max(_infos(image), default=0) >> _index_shift(image)
+    last = max((max(_distinct(symbols), default=0) for _, symbols in _relocations(image)), default=0)
     return max(hashed, last + 1 if last else 0)
 
 
@@ -289,32 +294,53 @@ def _count(number: int, view: memoryview) -> int:
 
 def references(image: Image) -> References:
     """Return what all relocations but those of RELR refer to."""
-    return References(frozenset(_infos(image)), _index_shift(image))
+    columns = tuple(_relocations(image))
+    symbols = frozenset(chain.from_iterable(_distinct(symbols) for _, symbols in columns))
+    types = frozenset(chain.from_iterable(_distinct(types) for types, _ in columns))
+    return References(symbols, types, columns)
 
 
-def _index_shift(image: Image) -> int:
-    return 32 if image.layout.bits == 64 else 8
-
-
-def _infos(image: Image) -> set[int]:
+def _relocations(image: Image) -> Iterator[tuple[array[int], array[int]]]:
+    """Yield types and symbols of each table's relocations; of 32-bit files each pair of them once."""
     plt_words = 2 if image.tag(image_.DT_PLTREL) == image_.DT_REL else 3
     tables = (
         (image_.DT_REL, image_.DT_RELSZ, 2),
         (image_.DT_RELA, image_.DT_RELASZ, 3),
         (image_.DT_JMPREL, image_.DT_PLTRELSZ, plt_words),
     )
-    infos: set[int] = set()
     for address_tag, size_tag, words in tables:
         address, size = image.tag(address_tag), image.tag(size_tag) or 0
-        if address is not None and size:
-            infos.update(_words(image, address, size - size % (words * image.layout.word.size))[1::words])
-    return infos
+        if address is None or not size:
+            continue
+        numbers = _numbers(image, address, size - size % (words * image.layout.word.size))
+        if image.layout.bits == 32:
+            infos = _distinct(numbers[1::words])
+            yield array("I", [info & 0xFF for info in infos]), array("I", [info >> 8 for info in infos])
+        else:
+            # The upper half of r_info is the symbol. Apart from it the types make small sets, and long runs.
+            lower, upper = (2, 3) if image.layout.little else (3, 2)
+            yield numbers[lower :: 2 * words], numbers[upper :: 2 * words]
 
 
-def _words(image: Image, address: int, size: int) -> array[int]:
+def _numbers(image: Image, address: int, size: int) -> array[int]:
+    """Return so many bytes as numbers of 32 bits."""
     # An array, not struct tuples: the tables of large libraries have millions of entries.
-    words = array("Q" if image.layout.bits == 64 else "I")
-    words.frombytes(image.at(address, size))
+    numbers = array("I")
+    numbers.frombytes(image.at(address, size))
     if image.layout.little != (sys.byteorder == "little"):
-        words.byteswap()
-    return words
+        numbers.byteswap()
+    return numbers
+
+
+def _distinct(column: array[int]) -> set[int]:
+    """Return the different numbers of a column, which are mostly long runs of one: relative relocations."""
+    if len(column) <= _RUN:
+        return set(column)
+    found: set[int] = set()
+    run = array(column.typecode)
+    for start in range(0, len(column), _RUN):
+        piece = column[start : start + _RUN]
+        if run[:1] != piece[:1]:
+            run = piece[:1] * _RUN
+        found.update(piece[:1] if piece == run[: len(piece)] else piece)
+    return found

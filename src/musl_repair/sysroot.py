@@ -10,7 +10,7 @@ import hashlib
 import os
 import stat
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from musl_repair.elf import Elf, read_elf
 from musl_repair.elfimage import MAGIC
@@ -19,6 +19,7 @@ from musl_repair.packages import Distribution, apk_listing, listing, read_dpkg, 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from io import FileIO
 
     from musl_repair.packages import Package
 
@@ -52,6 +53,7 @@ class Sysroot:
             raise SysrootError(f"the sysroot {root} is not a folder")
         self.root: Final = root
         self._facts: dict[PurePosixPath, Elf | Unusable] = {}
+        self._digests: dict[PurePosixPath, str] = {}
         self._real: dict[PurePosixPath, PurePosixPath | Unusable | None] = {}
         self._owner_of: Callable[[str], Package | None] | None = None
 
@@ -61,7 +63,7 @@ class Sysroot:
         if real is None or isinstance(real, Unusable):
             return real
         if real not in self._facts:
-            self._facts[real] = self._read(self._on_disk(real))
+            self._facts[real] = self._read(real)
         return self._facts[real]
 
     def real(self, path: PurePosixPath) -> PurePosixPath:
@@ -87,8 +89,11 @@ class Sysroot:
         raise SysrootError(f"cannot read {path} in the sysroot {self.root}: it is not a regular file")
 
     def digest(self, path: PurePosixPath) -> str:
-        """Return the SHA-256 of a file's content, in hex."""
-        return hashlib.sha256(self.content(path)).hexdigest()
+        """Return the SHA-256 of a file's content, in hex: of a library, as it was when its facts were read."""
+        real = self.real(path)
+        if real not in self._digests:
+            self._digests[real] = hashlib.sha256(self.content(path)).hexdigest()
+        return self._digests[real]
 
     def size(self, path: PurePosixPath) -> int:
         """Return a file's size in bytes."""
@@ -223,12 +228,19 @@ class Sysroot:
             return PurePosixPath(os.fsdecode(place.readlink()))
         return None
 
-    def _read(self, place: Path) -> Elf | Unusable:
+    def _read(self, real: PurePosixPath) -> Elf | Unusable:
+        """Read a file, once for its facts and its digest: what is a library is most often vendored as well."""
         try:
-            with open(place, "rb", opener=_open_at_once) as file:
-                return _read_file(file)
+            # Without a buffer, from which read() would copy the whole file once more.
+            with open(self._on_disk(real), "rb", buffering=0, opener=_open_at_once) as file:
+                unfit = _unfit(file)
+                content = file.readall() if unfit is None else b""
         except OSError as error:
             return Unusable(error.strerror or str(error))
+        if unfit is not None:
+            return unfit
+        self._digests[real] = hashlib.sha256(content).hexdigest()
+        return _facts(content)
 
 
 def _open_at_once(place: str, flags: int) -> int:
@@ -236,14 +248,16 @@ def _open_at_once(place: str, flags: int) -> int:
     return os.open(place, flags | os.O_NONBLOCK | os.O_NOFOLLOW)
 
 
-def _read_file(file: BinaryIO) -> Elf | Unusable:
+def _unfit(file: FileIO) -> Unusable | None:
+    """Return why a file is not worth reading whole, or None."""
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         return Unusable("not a regular file")
-    if file.read(4) != MAGIC:
-        return Unusable("not an ELF file")
-    file.seek(0)
+    return None if os.pread(file.fileno(), len(MAGIC), 0) == MAGIC else Unusable("not an ELF file")
+
+
+def _facts(content: bytes) -> Elf | Unusable:
     try:
-        elf = read_elf(file.read())
+        elf = read_elf(content)
     except ElfError as error:
         return Unusable(f"not a sound ELF file: {error}")
     return elf if elf.loadable else Unusable("not a shared object")

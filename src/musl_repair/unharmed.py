@@ -75,8 +75,8 @@ def _relocations(old: Image, new: Image, *, lowered: bool) -> Iterator[str]:
         (image_.DT_RELA, image_.DT_RELASZ, "DT_RELA"),
         (image_.DT_JMPREL, image_.DT_PLTRELSZ, "DT_JMPREL"),
     ):
-        before, after = old.tagged(address, old.tag(size) or 0), new.tagged(address, new.tag(size) or 0)
-        if before != after and not (lowered and what != "DT_JMPREL"):
+        before, after = old.table(address, old.tag(size) or 0), new.table(address, new.tag(size) or 0)
+        if not (lowered and what != "DT_JMPREL") and not image_.same_bytes(before, after):
             yield f"the relocations of {what} changed"
     if lowered:
         yield from _lowered(old, new)
@@ -174,11 +174,11 @@ def _expanded(image: Image) -> Iterator[tuple[int, ...]]:
 def _dynamic(old: Image, new: Image, *, lowered: bool) -> Iterator[str]:
     """Compare the dynamic entries whose value is no place of a table: flags, init and fini, sizes."""
     free = _MOVABLE | _LOWERED if lowered else _MOVABLE
-    before = Counter(entry for entry in old.dynamic if entry[0] not in free)
-    after = Counter(entry for entry in new.dynamic if entry[0] not in free)
-    if before != after:
-        lost = ", ".join(f"{tag:#x}={value:#x}" for tag, value in (before - after))
-        made = ", ".join(f"{tag:#x}={value:#x}" for tag, value in (after - before))
+    before = [entry for entry in old.dynamic if entry[0] not in free]
+    after = [entry for entry in new.dynamic if entry[0] not in free]
+    if before != after and Counter(before) != Counter(after):
+        lost = ", ".join(f"{tag:#x}={value:#x}" for tag, value in Counter(before) - Counter(after))
+        made = ", ".join(f"{tag:#x}={value:#x}" for tag, value in Counter(after) - Counter(before))
         yield f"dynamic entries were lost ({lost or 'none'}) or added ({made or 'none'})"
     optional = {image_.DT_RPATH, image_.DT_RUNPATH, image_.DT_SONAME, image_.DT_NEEDED}
     optional |= {image_.DT_RELR, image_.DT_RELA, image_.DT_REL} if lowered else set()
@@ -190,7 +190,7 @@ def _dynamic(old: Image, new: Image, *, lowered: bool) -> Iterator[str]:
 def _tables(file: Opened) -> Iterator[tuple[int, int]]:
     """Yield the address ranges of headers and tables, which an editor may move and whose old place it may fill."""
     image, count = file.image, file.symbols
-    loads = [s for s in image.segments if s.type == image_.PT_LOAD]
+    loads = image.loads
     for start, size in (
         (0, 16 + image.layout.ehdr.size),
         (image.header.phoff, image.header.phnum * image.layout.phdr.size),

@@ -46,7 +46,6 @@ _TABLE_TYPES: Final = (
     (image_.DT_GNU_HASH, _SHT_GNU_HASH),
     (image_.DT_HASH, _SHT_HASH),
 )
-_PIECE: Final = 1 << 16
 _LOWEST: Final = 0x10000
 """vm.mmap_min_addr of usual kernels: a program that begins below cannot be mapped."""
 _PT_GNU_PROPERTY: Final = 0x6474E553
@@ -70,18 +69,19 @@ def layout_differences(
     Where the source itself has a fault, the same fault in the edited file is none.
     """
     old, new = source.image, edited.image
-    before = {*_layout_faults(old, page_size), *_section_faults(source)}
-    yield from (fault for fault in _layout_faults(new, page_size) if fault not in before)
+    faults = [*_layout_faults(new, page_size), *_section_faults(edited)]
+    before = [*_layout_faults(old, page_size), *_section_faults(source)] if faults else []
+    yield from sorted(set(faults) - set(before))
     yield from _headers(old, new)
     yield from _segments(old, new)
     content = _content(source, tables)
     yield from _mapping(old, new, [*content, *_empty(old)])
-    if Counter(all_notes(old)) != Counter(all_notes(new)):
+    notes, found = list(all_notes(old)), list(all_notes(new))
+    if notes != found and Counter(notes) != Counter(found):
         yield "the notes changed"
     for start, end in content:
         if not _same(old, new, start, end - start):
             yield f"mapped bytes between {start:#x} and {end:#x} changed"
-    yield from (fault for fault in _section_faults(edited) if fault not in before)
 
 
 def _headers(old: Image, new: Image) -> Iterator[str]:
@@ -92,7 +92,7 @@ def _headers(old: Image, new: Image) -> Iterator[str]:
         after.entry, after.type, after.machine, after.flags,
     ):  # fmt: skip
         yield "the entry point, the type, the machine or the flags of the file changed"
-    lowest, was = (min((s.vaddr for s in _loads(image)), default=0) for image in (new, old))
+    lowest, was = (min((s.vaddr for s in image.loads), default=0) for image in (new, old))
     if after.type == image_.ET_EXEC and lowest < min(was, _LOWEST):
         yield f"the program begins at {lowest:#x} now, below what kernels map"
 
@@ -112,15 +112,11 @@ def _promises(image: Image, kind: int) -> list[tuple[int, ...]]:
     return [(s.vaddr, s.memsz, s.flags, s.filesz, s.align) for s in found]
 
 
-def _loads(image: Image) -> list[Segment]:
-    return [s for s in image.segments if s.type == image_.PT_LOAD]
-
-
 # The program headers
 
 
 def _layout_faults(image: Image, page_size: int) -> Iterator[str]:
-    loads = _loads(image)
+    loads = image.loads
     for one, two in pairwise(loads):
         if two.vaddr < one.vaddr:
             yield "the load segments are not in the order of their addresses"
@@ -133,7 +129,7 @@ def _layout_faults(image: Image, page_size: int) -> Iterator[str]:
     yield from _place_faults(image, loads)
 
 
-def _place_faults(image: Image, loads: list[Segment]) -> Iterator[str]:
+def _place_faults(image: Image, loads: tuple[Segment, ...]) -> Iterator[str]:
     """See that the program headers, and what else is pointed at, are mapped where they say."""
     table = image.header.phoff, image.header.phoff + image.header.phnum * image.layout.phdr.size
     if not any(s.offset <= table[0] and table[1] <= s.offset + s.filesz for s in loads):
@@ -148,7 +144,7 @@ def _place_faults(image: Image, loads: list[Segment]) -> Iterator[str]:
             yield f"segment {segment.type:#x} is not where its bytes are mapped"
 
 
-def _share_a_page(loads: list[Segment], page: int) -> bool:
+def _share_a_page(loads: tuple[Segment, ...], page: int) -> bool:
     """Whether mapping a segment, in whole pages, covers bytes of the one before with others."""
     for one, two in pairwise(sorted(loads, key=lambda s: s.vaddr)):
         if one.memsz and two.memsz and (one.vaddr + one.memsz - 1) // page >= two.vaddr // page:
@@ -158,7 +154,7 @@ def _share_a_page(loads: list[Segment], page: int) -> bool:
     return False
 
 
-def _maps(loads: list[Segment], segment: Segment, offset: int) -> bool:
+def _maps(loads: tuple[Segment, ...], segment: Segment, offset: int) -> bool:
     """Whether the segment's address is what a load segment maps the offset to."""
     return segment.offset == offset and any(
         s.vaddr <= segment.vaddr
@@ -170,16 +166,15 @@ def _maps(loads: list[Segment], segment: Segment, offset: int) -> bool:
 
 def _mapping(old: Image, new: Image, ranges: Iterable[tuple[int, int]]) -> Iterator[str]:
     """See that this memory of the source is there, with the same rights, and empty where it was empty."""
-    loads = _loads(new)
+    loads, before = new.loads, old.loads
     for at, end in ranges:
-        rights = next((s.flags for s in _loads(old) if s.vaddr <= at < s.vaddr + s.memsz), 0)
+        rights = next((s.flags for s in before if s.vaddr <= at < s.vaddr + s.memsz), 0)
         while at < end:
-            holders = (s for s in loads if s.vaddr <= at < s.vaddr + s.memsz and s.flags == rights)
-            reached = max((s.vaddr + s.memsz for s in holders), default=0)
+            reached = [s.vaddr + s.memsz for s in loads if s.vaddr <= at < s.vaddr + s.memsz and s.flags == rights]
             if not reached:
                 yield f"address {at:#x} is no longer mapped as it was"
                 break
-            at = reached
+            at = max(reached)
     for start, end in _empty(old):
         for s in loads:
             first, last = max(start, s.vaddr), min(end, s.vaddr + s.filesz)
@@ -189,7 +184,7 @@ def _mapping(old: Image, new: Image, ranges: Iterable[tuple[int, int]]) -> Itera
 
 def _empty(image: Image) -> Iterator[tuple[int, int]]:
     """Yield the address ranges that are not in the file, and begin as zeros."""
-    return ((s.vaddr + s.filesz, s.vaddr + s.memsz) for s in _loads(image) if s.memsz > s.filesz)
+    return ((s.vaddr + s.filesz, s.vaddr + s.memsz) for s in image.loads if s.memsz > s.filesz)
 
 
 # What is mapped
@@ -215,7 +210,7 @@ def _is_content(section: Section) -> bool:
 
 def _ranges_between(image: Image, tables: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     """Yield the address ranges that are in no table, padding among them."""
-    for segment in _loads(image):
+    for segment in image.loads:
         at, end = segment.vaddr, segment.vaddr + segment.filesz
         for start, stop in [*((a, b) for a, b in tables if a < end and b > at), (end, end)]:
             if start > at:
@@ -228,13 +223,7 @@ def _same(old: Image, new: Image, vaddr: int, size: int) -> bool:
         one, other = old.at(vaddr, size), new.at(vaddr, size)
     except ElfError:
         return False
-    return _equal(one, other)
-
-
-def _equal(one: memoryview, other: memoryview) -> bool:
-    # As bytearrays, in pieces: views compare number by number, which takes thirty times as long.
-    pieces = range(0, len(one), _PIECE)
-    return len(one) == len(other) and all(bytearray(one[at : at + _PIECE]) == other[at : at + _PIECE] for at in pieces)
+    return image_.same_bytes(one, other)
 
 
 # The section headers
@@ -242,16 +231,18 @@ def _equal(one: memoryview, other: memoryview) -> bool:
 
 def _section_faults(file: Opened) -> Iterator[str]:
     image, sections = file.image, file.sections.all
-    loads = _loads(image)
+    # Where each load segment begins and ends, and how far from its place in the file.
+    loads = [(s.vaddr, s.vaddr + s.filesz, s.vaddr - s.offset) for s in image.loads]
     for section in sections:
         if section.type == _SHT_NOBITS or not section.size:
             continue
-        if section.offset + section.size > len(image.data):
+        at, offset = section.vaddr, section.offset
+        if offset + section.size > len(image.data):
             yield f"a section of type {section.type:#x} is outside the file"
-        elif section.flags & image_.SHF_ALLOC:
-            inside = (s for s in loads if s.vaddr <= section.vaddr < s.vaddr + s.filesz)
-            if not any(section.vaddr - s.vaddr == section.offset - s.offset for s in inside):
-                yield f"the section at {section.vaddr:#x} is not where the program headers map it"
+        elif section.flags & image_.SHF_ALLOC and at - offset not in [
+            distance for start, end, distance in loads if start <= at < end
+        ]:
+            yield f"the section at {at:#x} is not where the program headers map it"
     if sections:
         yield from _missing_tables(image, sections)
 
@@ -277,8 +268,8 @@ def section_differences(source: Opened, edited: Opened, *, lowered: bool) -> Ite
         return
     if len(after) < len(before):
         yield "section headers were lost"
-    described, found = (Counter(_descriptions(file, lowered=lowered)) for file in (source, edited))
-    lost = described - found
+    described, found = (list(_descriptions(file, lowered=lowered)) for file in (source, edited))
+    lost = Counter(described) - Counter(found) if described != found else ()
     for name, *_ in sorted(lost):
         yield f"the section header of {_words(name)} changed"
     for name in _changed_contents(source, edited):
@@ -290,7 +281,9 @@ def _changed_contents(source: Opened, edited: Opened) -> Iterator[bytes]:
     pairs = zip_longest(_unloaded(source), _unloaded(edited))
     # Most often each is where it was; to hash it would take longer than to compare it.
     moved = [
-        (one, other) for one, other in pairs if not (one and other and one[0] == other[0] and _equal(one[1], other[1]))
+        (one, other)
+        for one, other in pairs
+        if not (one and other and one[0] == other[0] and image_.same_bytes(one[1], other[1]))
     ]
     before = Counter(_digest(*one) for one, _ in moved if one)
     after = Counter(_digest(*other) for _, other in moved if other)

@@ -41,9 +41,9 @@ def symbol_differences(source: Opened, edited: Opened) -> Iterator[str]:
             yield f"{len(changed)} dynamic symbols changed, the first is {changed[0][0].decode(errors='replace')!r}"
     for tag, what in ((image_.DT_GNU_HASH, "GNU hash table"), (image_.DT_HASH, "hash table")):
         size = hash_table_size(old, tag, count)
-        if (old.tag(tag) is None) != (new.tag(tag) is None) or old.tagged(tag, size) != new.tagged(tag, size):
+        if (old.tag(tag) is None) != (new.tag(tag) is None) or not _same_table(old, new, tag, size):
             yield f"the {what} changed"
-    if old.tagged(image_.DT_VERSYM, 2 * count) != new.tagged(image_.DT_VERSYM, 2 * count):
+    if not _same_table(old, new, image_.DT_VERSYM, 2 * count):
         yield "the versions of the dynamic symbols changed"
     if list(_versions(old)) != list(_versions(new)):
         yield "the tables of symbol versions changed"
@@ -51,9 +51,12 @@ def symbol_differences(source: Opened, edited: Opened) -> Iterator[str]:
 
 def _same_symbols(old: Image, new: Image, count: int) -> bool:
     """Whether the symbols are the same but for their sections' numbers, and lie at the same places in the names."""
-    size = count * old.layout.sym.size
-    same = old.tagged(image_.DT_SYMTAB, size) == new.tagged(image_.DT_SYMTAB, size)
+    same = _same_table(old, new, image_.DT_SYMTAB, count * old.layout.sym.size)
     return same or _without_sections(old, count) == _without_sections(new, count)
+
+
+def _same_table(old: Image, new: Image, tag: int, size: int) -> bool:
+    return image_.same_bytes(old.table(tag, size), new.table(tag, size))
 
 
 def _without_sections(image: Image, count: int) -> tuple[bytearray, list[int]]:
@@ -75,19 +78,28 @@ def _same_names(old: Image, new: Image, count: int) -> bool:
 
     Editors add to the table, and patchelf overwrites the search path that was there before, which is no symbol's name.
     """
-    before = bytearray(old.tagged(image_.DT_STRTAB, old.tag(image_.DT_STRSZ) or 0))
-    after = bytearray(new.tagged(image_.DT_STRTAB, new.tag(image_.DT_STRSZ) or 0)[: len(before)])
-    if after == before:
+    before = old.table(image_.DT_STRTAB, old.tag(image_.DT_STRSZ) or 0)
+    after = new.table(image_.DT_STRTAB, new.tag(image_.DT_STRSZ) or 0)[: len(before)]
+    if image_.same_bytes(before, after):
         return True
-    address, size = old.tag(image_.DT_SYMTAB), count * old.layout.sym.size
-    names = set() if address is None else set(columns(old.layout, old.at(address, size)).names.tolist())
-    for start in (old.tag(tag) for tag in (image_.DT_RPATH, image_.DT_RUNPATH)):
+    at = 0
+    for start, end in sorted(_free_strings(old, bytes(before), count)):
+        if not image_.same_bytes(before[at:start], after[at:start]):
+            return False
+        at = end
+    return image_.same_bytes(before[at:], after[at:])
+
+
+def _free_strings(image: Image, strings: bytes, count: int) -> Iterator[tuple[int, int]]:
+    """Yield where the search paths stand that no symbol's name has a part of."""
+    table = image.table(image_.DT_SYMTAB, count * image.layout.sym.size)
+    names = set(columns(image.layout, table).names.tolist())
+    for start in {image.tag(image_.DT_RPATH), image.tag(image_.DT_RUNPATH)}:
         # A search path that is the end of a longer string, or has a name for its end, is compared name by name.
-        if start is not None and before[start - 1 : start] == b"\0":
-            end = before.find(b"\0", start)
+        if start is not None and strings[start - 1 : start] == b"\0":
+            end = strings.find(b"\0", start)
             if end > start and names.isdisjoint(range(start, end)):
-                before[start:end] = after[start:end] = bytes(end - start)
-    return after == before
+                yield start, end
 
 
 def _symbol_values(image: Image, count: int) -> Iterator[tuple[bytes, ...]]:
