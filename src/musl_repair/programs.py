@@ -6,7 +6,6 @@ import contextlib
 import mmap
 import os
 import subprocess
-import tempfile
 import threading
 from contextlib import contextmanager
 from pathlib import Path
@@ -114,6 +113,8 @@ def file_with(content: bytes | bytearray | memoryview) -> Iterator[Loan]:
     try:
         descriptor = os.memfd_create("musl-repair", 0)
     except (AttributeError, OSError):  # not Linux, or forbidden
+        import tempfile  # here and below: few runs need it, and it brings much with it
+
         with tempfile.NamedTemporaryFile(prefix="musl-repair-") as file:
             file.write(content)
             file.flush()
@@ -130,5 +131,7 @@ def file_with(content: bytes | bytearray | memoryview) -> Iterator[Loan]:
 @contextmanager
 def folder() -> Iterator[Path]:
     """Give a temporary folder, for programs that write a file beside the one that they read."""
+    import tempfile
+
     with tempfile.TemporaryDirectory(prefix="musl-repair-") as name:
         yield Path(name)
