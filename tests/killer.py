@@ -99,6 +99,7 @@ def work(request: dict[str, Any]) -> dict[str, Any]:
     folder, arguments, steps = Path(request["folder"]), request["arguments"], request["steps"]
     number = {"kill": signal.SIGKILL, "interrupt": signal.SIGINT, "full": 0}[request["how"]]
     prepare(folder, {})
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background ignore it
     code, calls = in_child(arguments, Counter(0, number), None)
     whole = state(folder)
     size = max((path.stat().st_size for path in folder.glob("*.whl")), default=0)

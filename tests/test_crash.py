@@ -147,12 +147,23 @@ def started(folder: Path) -> list[int]:
     return [int(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
+def heed_interrupts() -> None:
+    """Undo what a shell does to what it runs in the background, these tests perhaps: it ignores Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @contextmanager
 def repairing(folder: Path, *options: str | Path) -> Iterator[subprocess.Popen[str]]:
     """Begin a repair into folder/out in a process group of its own; what is left of it at the end is killed."""
     command = Run(folder / "out", [DEMO_WHEEL, "--patcher", "patchelf", *options]).command()
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(), start_new_session=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+        start_new_session=True,
+        preexec_fn=heed_interrupts,
     ) as process:
         try:
             yield process

@@ -15,7 +15,7 @@ from musl_repair import pipeline as pipeline_
 from musl_repair.pipeline import Run, beside, pipeline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 NAMES = tuple(f"name {number}" for number in range(40))
 
@@ -144,6 +144,15 @@ def test_nothing_new_is_begun_after_an_interrupt() -> None:
     assert len(work.begun) == begun < len(NAMES)
 
 
+@pytest.fixture
+def _heeded() -> Iterator[None]:
+    """Heed interrupts, also where the tests run in the background of a shell."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_heeded")
 def test_an_interrupt_that_another_thread_receives_is_seen_at_once() -> None:
     """The system gives a signal to any thread; the main one, which alone can act on it, sleeps on."""
     begun, over = threading.Event(), threading.Event()
