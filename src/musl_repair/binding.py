@@ -39,7 +39,8 @@ def unbound_symbols(resolution: Resolution) -> tuple[Unbound, ...]:
     closures = resolution.closures
     # Not in the file itself: of its imports it offers only what a copy relocation looks for elsewhere.
     own = {path: _own_unbound(path, elfs, closures[path] - {path}) for path in elfs}
-    plain = {path: frozenset(name for name in names if not is_python_name(name)) for path, names in own.items()}
+    python = frozenset(filter(is_python_name, frozenset().union(*own.values())))
+    plain = {path: names - python for path, names in own.items()}
     found: dict[tuple[PurePosixPath, bool], set[str]] = {}
     for root in resolution.roots:
         loaded = closures[root]
@@ -55,7 +56,7 @@ def _own_unbound(
     path: PurePosixPath, elfs: Mapping[PurePosixPath, Elf], closure: Iterable[PurePosixPath]
 ) -> frozenset[str]:
     """Return the strong symbols that a file looks for and its own needs do not define."""
-    return _without(frozenset(name for name, weak in elfs[path].imports if not weak), elfs, closure)
+    return _without(frozenset([name for name, weak in elfs[path].imports if not weak]), elfs, closure)
 
 
 def _without(

@@ -45,10 +45,10 @@ def find_copies(
 
 def _groups(arrangement: Arrangement, resolution: Resolution, target: Target) -> list[list[PurePosixPath]]:
     """Return the libraries that are the same as another, the one to keep first."""
-    libraries = {path: elf for path, elf in resolution.elfs.items() if not is_program(elf) and not is_extension(elf)}
-    alike = Counter(elf for elf in libraries.values() if elf.build_id is None)
+    elfs = resolution.elfs
+    alike = Counter(elf for elf in elfs.values() if elf.build_id is None)
     groups: dict[Hashable, list[PurePosixPath]] = {}
-    for path, elf in libraries.items():
+    for path, elf in elfs.items():
         if elf.build_id is not None:
             groups.setdefault((elf.build_id, elf.exports, elf.imports), []).append(path)
         elif alike[elf] > 1:
@@ -59,7 +59,13 @@ def _groups(arrangement: Arrangement, resolution: Resolution, target: Target) ->
     def rank(path: PurePosixPath) -> tuple[bool, bool, int, bool, PurePosixPath]:
         return not is_mounted(path), path not in resolution.asked, -users[path], path.parent != folder, path
 
-    return [sorted(group, key=rank) for group in groups.values() if len(group) > 1]
+    # Few files are the same as another: to see what is an extension module takes a look at all of its names.
+    same = [filter(lambda path: _is_library(elfs[path]), group) for group in groups.values() if len(group) > 1]
+    return [group for group in (sorted(paths, key=rank) for paths in same) if len(group) > 1]
+
+
+def _is_library(elf: Elf) -> bool:
+    return not is_program(elf) and not is_extension(elf)
 
 
 def _digest(path: PurePosixPath, arrangement: Arrangement, target: Target) -> str:

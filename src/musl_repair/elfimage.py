@@ -175,8 +175,8 @@ class Image:
 
     def __post_init__(self) -> None:
         """Keep at hand what is asked for again and again: the last value of each tag, and what is mapped where."""
-        loads = tuple(segment for segment in self.segments if segment.type == PT_LOAD)
-        places = tuple((segment.vaddr, segment.vaddr + segment.filesz, segment.offset) for segment in loads)
+        loads = tuple([segment for segment in self.segments if segment.type == PT_LOAD])
+        places = tuple([(segment.vaddr, segment.vaddr + segment.filesz, segment.offset) for segment in loads])
         object.__setattr__(self, "loads", loads)
         object.__setattr__(self, "_last", dict(self.dynamic))
         object.__setattr__(self, "_places", places)
@@ -279,7 +279,7 @@ def _read_segments(view: memoryview, layout: Layout, header: Header) -> tuple[Se
     if header.phnum and end > len(view):
         raise ElfError(f"program headers end at {end:#x}, behind the end of the file at {len(view):#x}")
     table = view[header.phoff : end] if header.phnum else view[:0]
-    segments = tuple(layout.segment(fields) for fields in layout.phdr.iter_unpack(table))
+    segments = tuple(map(layout.segment, layout.phdr.iter_unpack(table)))
     for segment in segments:
         if segment.type == PT_LOAD and segment.offset + segment.filesz > len(view):
             raise ElfError(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from musl_repair.elf import Elf
 
 _RESERVED: Final = tuple(f"lib{name}." for name in ("c", "pthread", "rt", "m", "dl", "util", "xnet"))
+_HOST_NAME: Final = HOST.name
 _ORIGINS: Final = ("$ORIGIN", "${ORIGIN}")
 _MAX_KEPT: Final = 1 << 15
 """How many places that were looked in are remembered; what is in one wheel or system has some hundreds."""
@@ -69,7 +70,8 @@ class Mounted:
 
 def is_mounted(path: PurePosixPath) -> bool:
     """Whether a path as it was opened begins in a folder of the wheel."""
-    return len(path.parts) > 1 and path.parts[1].startswith("<") and path.parts[1] != HOST.name
+    parts = path.parts
+    return len(parts) > 1 and parts[1].startswith("<") and parts[1] != _HOST_NAME
 
 
 class Scope(NamedTuple):
