@@ -15,7 +15,7 @@ from elftools.elf.relocation import RelocationSection
 
 from builders import ARCHITECTURES, SYSROOTS, TESTDATA, ElfFile, Symbol
 from musl_repair.elf import Elf, VersionNeed, read_elf
-from musl_repair.elfimage import is_elf
+from musl_repair.elfimage import is_elf, same_bytes
 from musl_repair.errors import ElfError
 from musl_repair.relocations import (
     EM_386,
@@ -289,6 +289,16 @@ def test_a_relocation_that_readelf_calls_tpoff_is_initial_exec(
     path.write_bytes(source.build())
     assert lines_with(readelf("-r", path), r"R_\w+_(?:TPOFF|TLS_TPOFF|TLS_TPREL|TPREL)\w*") != []
     assert read_elf(path.read_bytes()).initial_exec == ("", "variable")
+
+
+@pytest.mark.parametrize("place", [0, 1, 255, 256, 700, 1023, 1024, 1999])
+def test_one_relocation_among_many_that_are_alike_is_seen(place: int, kind: ElfFile) -> None:
+    relocations = [(0, 8)] * 1000 + [(2, 7)] * 1000
+    relocations[place] = (1, 6)
+    symbols = (Symbol("one", section=0), Symbol("many", section=0))
+    elf = read_elf(with_fields(kind, symbols=symbols, relocations=tuple(relocations)).build())
+    assert elf.imports == (Import("many", weak=False), Import("one", weak=False))
+    assert elf.relocation_types == (6, 7, 8)
 
 
 def test_a_copied_symbol_is_an_import_though_the_file_defines_it(tmp_path: Path, readelf: Readelf) -> None:
@@ -610,3 +620,24 @@ def test_notes_that_a_thousand_segments_share_do_not_keep_the_reader() -> None:
     begin = time.process_time()
     assert read_elf(bytes(data) + headers + headers[2 * 56 :] * 1000).build_id == "ab" * 20
     assert time.process_time() - begin < 2
+
+
+# Bytes
+
+
+@pytest.mark.parametrize("size", [0, 1, 7, 8, 9, 23, 24])
+def test_the_same_bytes_are_the_same_wherever_they_stand(size: int) -> None:
+    content = bytes(range(100))
+    one, other = memoryview(content)[3 : 3 + size], memoryview(b"?" + content)[4 : 4 + size]
+    assert same_bytes(one, other)
+    assert not same_bytes(one, memoryview(content)[3 : 4 + size])
+    assert not same_bytes(memoryview(content)[3 : 4 + size], one)
+
+
+@pytest.mark.parametrize("size", [1, 8, 23, 24])
+def test_a_single_other_byte_is_noticed(size: int) -> None:
+    content = bytearray(size)
+    for place in range(size):
+        content[place] = 1
+        assert not same_bytes(memoryview(content), memoryview(bytes(size)))
+        content[place] = 0

@@ -69,6 +69,15 @@ def test_the_links_of_the_demo_sysroot_lead_to_their_files_in(arch: str) -> None
         assert (hashlib.sha256(content).hexdigest(), len(content)) == (sysroot.digest(path), sysroot.size(path))
 
 
+def test_facts_and_digest_are_of_the_same_bytes_whatever_becomes_of_the_file(root: Path) -> None:
+    file(root, "/usr/lib/libx.so")
+    link(root, "/usr/lib/libx.so.1", "libx.so")
+    sysroot = Sysroot(root)
+    assert sysroot.read(PurePosixPath("/usr/lib/libx.so")) == read_elf(LIBRARY)
+    file(root, "/usr/lib/libx.so", OTHER)
+    assert sysroot.digest(PurePosixPath("/usr/lib/libx.so.1")) == hashlib.sha256(LIBRARY).hexdigest()
+
+
 LINKS: Final = {
     "an absolute link": ("/opt/lib.so", "/usr/lib/libx.so"),
     "an absolute link with two slashes": ("/opt/lib.so", "//usr/lib/libx.so"),
