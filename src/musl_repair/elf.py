@@ -102,15 +102,18 @@ def read_elf(data: Content) -> Elf:
     return elf_of(read_image(data))
 
 
-def elf_of(image: Image) -> Elf:
-    """Return the facts of an ELF file that is read in part. Raises ElfError where it contradicts itself."""
+def elf_of(image: Image, tables: Elf | None = None) -> Elf:
+    """Return the facts of an ELF file that is read in part. Raises ElfError where it contradicts itself.
+
+    tables are the facts of a file whose symbols and relocations this one has as well: they are not read then.
+    """
     try:
-        return _read(image)
+        return _read(image, tables)
     except (struct.error, IndexError, OverflowError) as error:
         raise ElfError(f"a table is cut off ({error})") from error
 
 
-def _read(image: Image) -> Elf:
+def _read(image: Image, tables: Elf | None) -> Elf:
     header, layout = image.header, image.layout
     notes = read_notes(image)
     static = Elf(
@@ -127,16 +130,38 @@ def _read(image: Image) -> Elf:
         isa_needed=notes.isa_needed,
         dlopen_notes=notes.dlopen,
     )
-    return _with_dynamic(image, static, notes) if image.dynamic else static
+    return _with_dynamic(image, static, notes, tables) if image.dynamic else static
 
 
-def _with_dynamic(image: Image, static: Elf, notes: Notes) -> Elf:
-    strings = Strings(image)
-    relocations = references(image)
+class _Tables(NamedTuple):
+    """What the tables of symbols and relocations say: fields of `Elf`."""
+
+    imports: tuple[Import, ...]
+    exports: frozenset[str]
+    ifuncs: tuple[str, ...]
+    initial_exec: tuple[str, ...]
+    relocation_types: tuple[int, ...]
+    hashed: bool
+
+
+def _read_tables(image: Image, strings: Strings, machine: int) -> _Tables:
+    relocations, known = references(image), RELOCATIONS.get(machine)
     symbols = Symbols(image, strings, relocations)
-    flags, flags_1 = image.tag(image_.DT_FLAGS) or 0, image.tag(image_.DT_FLAGS_1) or 0
-    machine = RELOCATIONS.get(static.machine)
     exports, ifuncs = symbols.offered()
+    return _Tables(
+        symbols.imports(exports, known),
+        exports,
+        ifuncs,
+        symbols.initial_exec(known),
+        tuple(sorted(relocations.types)),
+        symbols.hashed,
+    )
+
+
+def _with_dynamic(image: Image, static: Elf, notes: Notes, tables: Elf | None) -> Elf:
+    strings = Strings(image)
+    read = _read_tables(image, strings, static.machine) if tables is None else tables
+    flags, flags_1 = image.tag(image_.DT_FLAGS) or 0, image.tag(image_.DT_FLAGS_1) or 0
     return Elf(
         machine=static.machine,
         bits=static.bits,
@@ -149,18 +174,18 @@ def _with_dynamic(image: Image, static: Elf, notes: Notes) -> Elf:
         needed=tuple(strings.all_at(image.tags(image_.DT_NEEDED))),
         dt_rpath=strings.tagged(image_.DT_RPATH),
         dt_runpath=strings.tagged(image_.DT_RUNPATH),
-        imports=symbols.imports(exports, machine),
-        exports=exports,
-        ifuncs=ifuncs,
-        initial_exec=symbols.initial_exec(machine),
-        relocation_types=tuple(sorted(relocations.types)),
+        imports=read.imports,
+        exports=read.exports,
+        ifuncs=read.ifuncs,
+        initial_exec=read.initial_exec,
+        relocation_types=read.relocation_types,
         version_needs=tuple(_version_needs(image, strings)),
         relr=bool(image.tag(image_.DT_RELRSZ)) and image.tag(image_.DT_RELR) is not None,
         static_tls=bool(flags & _DF_STATIC_TLS),
         textrel=image.tag(image_.DT_TEXTREL) is not None,
         bind_now=bool(flags & _DF_BIND_NOW or flags_1 & _DF_1_NOW) or image.tag(image_.DT_BIND_NOW) is not None,
         pie=bool(flags_1 & image_.DF_1_PIE),
-        hashed=symbols.hashed,
+        hashed=read.hashed,
         exec_stack=static.exec_stack,
         page_size=static.page_size,
         build_id=notes.build_id,

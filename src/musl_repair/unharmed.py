@@ -70,13 +70,14 @@ def differences(source: Opened, edited: Opened, *, lowered: bool, page_size: int
 
 def _relocations(old: Image, new: Image, *, lowered: bool) -> Iterator[str]:
     """Compare every relocation: place, type, symbol and addend, with DT_RELR written out where it was lowered."""
+    grown = "DT_REL" if old.header.machine in REL_MACHINES else "DT_RELA"
     for address, size, what in (
         (image_.DT_REL, image_.DT_RELSZ, "DT_REL"),
         (image_.DT_RELA, image_.DT_RELASZ, "DT_RELA"),
         (image_.DT_JMPREL, image_.DT_PLTRELSZ, "DT_JMPREL"),
     ):
         before, after = old.table(address, old.tag(size) or 0), new.table(address, new.tag(size) or 0)
-        if not (lowered and what != "DT_JMPREL") and not image_.same_bytes(before, after):
+        if not (lowered and what == grown) and not image_.same_bytes(before, after):
             yield f"the relocations of {what} changed"
     if lowered:
         yield from _lowered(old, new)

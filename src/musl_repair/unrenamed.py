@@ -34,6 +34,10 @@ def symbol_differences(source: Opened, edited: Opened) -> Iterator[str]:
         return
     if not count:
         return
+    gone = [tag for tag in (image_.DT_SYMTAB, image_.DT_STRTAB) if (old.tag(tag) is None) != (new.tag(tag) is None)]
+    if gone:
+        yield "the table of the dynamic symbols, or of their names, is gone"
+        return
     if not (_same_names(old, new, count) and _same_symbols(old, new, count)):
         before, after = list(_symbol_values(old, count)), list(_symbol_values(new, count))
         changed = [one for one, other in zip(before, after, strict=True) if one != other]
@@ -153,7 +157,7 @@ def symbol_section_differences(source: Opened, edited: Opened) -> Iterator[str]:
     if not (source.symbols and before and after) or edited.symbols != source.symbols:
         return
     was, now = (_section_numbers(file) for file in (source, edited))
-    if before == after and was == now:
+    if (before == after and was == now) or len(was) != len(now):  # the latter is told of as a table that is gone
         return
     wrong = {
         (one, other)
