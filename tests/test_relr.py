@@ -20,6 +20,7 @@ from elftools.elf.sections import SymbolTableSection
 from hypothesis import given
 from hypothesis import strategies as st
 
+from builders import ElfFile
 from musl_repair import elfimage as image_
 from musl_repair.elf import read_elf
 from musl_repair.elfimage import Image, Layout, Segment, read_image
@@ -172,6 +173,22 @@ def test_what_an_encoder_wrote_is_read_back(bits: int, data: st.DataObject) -> N
 def test_reads_addresses_and_bitmaps(words: tuple[int, ...], expected: tuple[int, ...]) -> None:
     addresses = relr_addresses(read_image(Recipe(relr=words).build()))
     assert list(addresses) == [START + 8 * index for index in expected]
+
+
+def test_a_table_with_thousands_of_bitmaps_is_read_in_order() -> None:
+    """Some of them empty, so that what is decoded at once begins and ends with words that are not relocated."""
+    bitmaps = [(0, 2**63 - 1, 1 << 62, 1)[number // 700 % 4] for number in range(5000)]
+    table = struct.pack("<5001Q", 0x1000, *(bits << 1 | 1 for bits in bitmaps))
+    data = ElfFile(
+        notes=((b"room", 1, bytes(8 * 63 * 5100)),),
+        tail=(image_.DT_RELR, table),
+        dynamic=((image_.DT_RELRSZ, len(table)),),
+    ).build()
+    expected = [0x1000]
+    for number, bits in enumerate(bitmaps):
+        first = 0x1008 + number * 63 * 8
+        expected += [first + 8 * bit for bit in range(63) if bits >> bit & 1]
+    assert relr_addresses(read_image(data)).tolist() == expected
 
 
 def test_reads_an_address_between_two_words() -> None:

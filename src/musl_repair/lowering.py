@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from musl_repair import elfimage as image_
 from musl_repair.errors import ElfError
 from musl_repair.relocations import REL_MACHINES, RELOCATIONS
-from musl_repair.relr import in_order, relr_addresses, relr_table, word_array, words_at
+from musl_repair.relr import in_order, relr_addresses, relr_runs, relr_table, relr_words, word_array
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from musl_repair.elfimage import Image
+    from musl_repair.relr import Run
     from musl_repair.sections import Section, Sections
     from musl_repair.segment import Place
 
@@ -137,14 +138,15 @@ class Lowering(NamedTuple):
 def lowering_of(image: Image) -> Lowering:
     """Return the lowering of a file that has DT_RELR. Raises ElfError for tables that contradict the rest of it."""
     form = _REL if image.header.machine in REL_MACHINES else _RELA
-    addresses = relr_addresses(image)
-    relative = _relative_entries(image, form, addresses)
+    runs = relr_runs(image)
+    addresses = relr_addresses(image, runs)
+    relative = _relative_entries(image, form, addresses, runs)
     parts = _old_parts(image, form, len(relative))
     content = b"".join((relative, *(image.at(part.vaddr, part.size) for part in parts)))
     return Lowering(content, form, form.words * addresses.itemsize, len(addresses), parts, relr_table(image))
 
 
-def _relative_entries(image: Image, form: _Form, addresses: array[int]) -> bytes:
+def _relative_entries(image: Image, form: _Form, addresses: array[int], runs: tuple[Run, ...]) -> bytes:
     machine = RELOCATIONS.get(image.header.machine)
     if machine is None:
         raise ElfError(f"no relative relocation is known for machine {image.header.machine}")
@@ -154,7 +156,7 @@ def _relative_entries(image: Image, form: _Form, addresses: array[int]) -> bytes
     # The symbol's number above the type is 0, so that both classes have the type alone.
     entries[1 :: form.words] = array(entries.typecode, (machine.relative,)) * len(addresses)
     if form is _RELA:
-        entries[2 :: form.words] = words_at(image, addresses)
+        entries[2 :: form.words] = relr_words(image, runs)
     return in_order(image, entries).tobytes()
 
 

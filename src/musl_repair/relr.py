@@ -9,9 +9,8 @@ import sys
 from array import array
 from bisect import bisect_right
 from itertools import compress, islice
-from math import gcd
 from operator import le
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from musl_repair import elfimage as image_
 from musl_repair.errors import ElfError
@@ -36,25 +35,48 @@ def relr_table(image: Image) -> tuple[int, int]:
     return image.tag(image_.DT_RELR) or 0, image.tag(image_.DT_RELRSZ) or 0
 
 
-def relr_addresses(image: Image) -> array[int]:
-    """Return the addresses that the DT_RELR table relocates, in its order; none without such a table.
+class Run(NamedTuple):
+    """Words that stand side by side, and which of them are relocated."""
+
+    vaddr: int
+    """Of the first."""
+    marks: bytes
+    """A byte for each word, up to the last that is relocated: 1 where it is, else 0."""
+
+
+def relr_runs(image: Image) -> tuple[Run, ...]:
+    """Return what the DT_RELR table relocates, in its order; nothing without such a table.
+
+    Raises ElfError for a malformed table.
+    """
+    if not has_relr(image):
+        return ()
+    width = image.layout.word.size
+    room = sum(s.filesz for s in image.segments if s.type == image_.PT_LOAD) // width
+    runs, relocated, marks = [], 0, 0
+    for run in _decoded(_relr_words(image), width):
+        runs.append(run)
+        relocated += run.marks.count(1)
+        marks += len(run.marks)
+        # A table of nothing but empty bitmaps is no reason either to take more memory than the file.
+        if relocated > room or marks > width * room:
+            raise ElfError(f"the DT_RELR table relocates more words than the {room} that the file has")
+    return tuple(runs)
+
+
+def relr_addresses(image: Image, runs: Iterable[Run] | None = None) -> array[int]:
+    """Return the addresses that the DT_RELR table relocates, in its order; runs are what `relr_runs` returns.
 
     Raises ElfError for a malformed table, and for an address whose word is not in the file.
     """
-    addresses = word_array(image)
-    if not has_relr(image):
-        return addresses
-    width = image.layout.word.size
-    room = sum(s.filesz for s in image.segments if s.type == image_.PT_LOAD) // width
+    width, addresses = image.layout.word.size, word_array(image)
     try:
-        for start, marks in _decoded(_relr_words(image), width):
+        for start, marks in relr_runs(image) if runs is None else runs:
             if len(marks) == 1:  # not rare, and quicker
                 addresses.append(start)
             else:
                 some = compress(range(start, start + len(marks) * width, width), marks)
                 addresses.extend(array(addresses.typecode, list(some)))  # of a list: ten times as quick
-            if len(addresses) > room:
-                raise ElfError(f"the DT_RELR table relocates more words than the {room} that the file has")
     except OverflowError:
         raise ElfError("the DT_RELR table goes beyond the last address") from None
     for _ in _runs(image, addresses):
@@ -62,25 +84,24 @@ def relr_addresses(image: Image) -> array[int]:
     return addresses
 
 
-def _decoded(words: Iterable[int], width: int) -> Iterator[tuple[int, bytes]]:
-    """Yield the address of a word, and for it and those behind it a byte each: 1 where it is relocated, else 0."""
+def _decoded(words: Iterable[int], width: int) -> Iterator[Run]:
     # gABI: an even entry is the address of one word to relocate. An odd one is a bitmap: its bits above the lowest
     # stand for the 63 (31) words behind what the entry before it covers.
     span = 8 * width - 1
     start, marks = -1, [b""]
     for word in words:
         if not word & 1:
-            yield start, b"".join(marks)
+            yield Run(start, b"".join(marks).rstrip(b"\0"))
             start, marks = word, [b"\1"]
         elif start < 0:
             raise ElfError("the DT_RELR table begins with a bitmap, not with an address")
         else:
             if len(marks) > _JOINED:
                 joined = b"".join(marks)
-                yield start, joined
+                yield Run(start, joined.rstrip(b"\0"))
                 start, marks = start + len(joined) * width, []
             marks.append(f"{word >> 1:0{span}b}".encode()[::-1].translate(_DIGITS))
-    yield start, b"".join(marks)
+    yield Run(start, b"".join(marks).rstrip(b"\0"))
 
 
 def _relr_words(image: Image) -> array[int]:
@@ -132,18 +153,15 @@ def _holds(segment: image_.Segment, address: int, size: int) -> bool:
     return segment.type == image_.PT_LOAD and 0 <= address - segment.vaddr <= segment.filesz - size
 
 
-def words_at(image: Image, addresses: array[int]) -> array[int]:
-    """Return the words at these addresses. Raises ElfError for the first one whose word the file does not have."""
+def relr_words(image: Image, runs: Iterable[Run]) -> array[int]:
+    """Return the words that runs relocate. Raises ElfError for the first one that the file does not have."""
     width, found = image.layout.word.size, word_array(image)
-    for run, shift in _runs(image, addresses):
-        first = min(run)
-        span = image.data[first + shift : max(run) + shift + width]
-        places = [address - first for address in run]
-        if gcd(width, *places) == width:
-            words = word_array(image)
-            words.frombytes(span)
-            words = in_order(image, words)
-            found.extend(array(words.typecode, [words[place // width] for place in places]))
-        else:
-            found.extend(image.layout.word.unpack_from(span, place)[0] for place in places)
+    for start, marks in runs:
+        words = word_array(image)
+        try:
+            words.frombytes(image.at(start, len(marks) * width))
+            found.extend(array(found.typecode, list(compress(in_order(image, words), marks))))
+        except ElfError:  # not all in one segment; those that count may be
+            places = compress(range(start, start + len(marks) * width, width), marks)
+            found.extend(image.layout.word.unpack(image.at(place, width))[0] for place in places)
     return found
