@@ -56,13 +56,17 @@ class Work:
     ahead=st.lists(st.sampled_from(NAMES)),
     small=st.frozensets(st.sampled_from(NAMES)),
     weight=st.sampled_from([0, 1 << 20, 1 << 30]),
+    costs=st.lists(st.integers(0, 99 << 20), min_size=len(NAMES), max_size=len(NAMES)),
 )
 def test_results_come_in_order_whatever_is_begun_when(
-    jobs: int, ahead: list[str], small: frozenset[str], weight: int
+    jobs: int, ahead: list[str], small: frozenset[str], weight: int, costs: list[int]
 ) -> None:
     told: list[str] = []
+    cost = dict(zip(NAMES, costs, strict=True)).__getitem__
     with pipeline(jobs, told.append) as run:
-        found = run(lambda name: name * 2, NAMES, weigh=lambda _: weight, ahead=ahead, small=small.__contains__)
+        found = run(
+            lambda name: name * 2, NAMES, cost=cost, weigh=lambda _: weight, ahead=ahead, small=small.__contains__
+        )
         assert list(found) == [name * 2 for name in NAMES]
     assert sorted(told) == sorted(NAMES)
 
@@ -70,6 +74,12 @@ def test_results_come_in_order_whatever_is_begun_when(
 def test_a_name_that_is_there_twice_is_made_once() -> None:
     with pipeline(2, no_progress) as run:
         assert list(run(str.upper, ["a", "b", "a"])) == ["A", "B"]
+
+
+@pytest.mark.parametrize("names", [(), NAMES[:3]], ids=["no names", "only small ones"])
+def test_nothing_need_be_handed_to_a_thread(names: tuple[str, ...]) -> None:
+    with pipeline(2, no_progress) as run:
+        assert list(run(len, names, small=lambda _: True)) == [len(name) for name in names]
 
 
 def test_one_by_one_makes_the_same() -> None:
@@ -82,6 +92,33 @@ def test_no_more_is_done_at_once_than_there_are_jobs(jobs: int) -> None:
     with pipeline(jobs, no_progress) as run:
         assert list(run(work.make, NAMES)) == [len(name) for name in NAMES]
     assert work.most == jobs
+
+
+def test_large_names_are_not_in_work_all_at_once_and_hold_up_no_small_ones() -> None:
+    """Of 100, 90, 80, ... MiB not more than 150 at once; what is small goes on beside the largest."""
+    costs = {name: max(100 - 10 * number, 1) << 20 for number, name in enumerate(NAMES)}
+    now, most, lock = 0, 0, threading.Lock()
+    first_is_in_work, small_is_done = threading.Event(), threading.Event()
+
+    def make(name: str) -> str:
+        nonlocal now, most
+        with lock:
+            now += costs[name]
+            most = max(most, now)
+        if name == NAMES[0]:
+            first_is_in_work.set()
+            assert small_is_done.wait(30)
+        elif costs[name] == 1 << 20:
+            assert first_is_in_work.wait(30)
+            small_is_done.set()
+        time.sleep(0.001)
+        with lock:
+            now -= costs[name]
+        return name
+
+    with pipeline(8, no_progress) as run:
+        assert list(run(make, NAMES, cost=costs.__getitem__)) == list(NAMES)
+    assert 100 << 20 <= most <= 150 << 20
 
 
 def test_what_is_to_be_ahead_is_begun_first() -> None:

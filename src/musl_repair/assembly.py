@@ -97,7 +97,7 @@ class Assembly:
         kept: list[str] = []
         names = list(self._names())
         made_names = list(filter(self._is_made, names))
-        all_made = run(self._make, made_names, weigh=_weight, ahead=self._ahead(made_names))
+        all_made = run(self._make, made_names, cost=self._size, weigh=_weight, ahead=self._ahead(made_names))
         for name in names:
             if not self._is_made(name):
                 kept.append(name)

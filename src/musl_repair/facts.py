@@ -121,7 +121,13 @@ def read_facts(
     names = [member.name for member in archive.members.values() if not member.is_dir]
     exempt = {wheel.record_name, *wheel.signatures}
     read = partial(_read, archive, {**rows, **dict.fromkeys(exempt)}, known or Known(), verify)
-    found = (Run() if run is None else run)(read, names, small=lambda name: archive.members[name].size <= _SMALL)
+    members = archive.members
+    found = (Run() if run is None else run)(
+        read,
+        names,
+        cost=lambda name: _cost(members[name]),
+        small=lambda name: members[name].size <= _SMALL,
+    )
     readings = {reading.member.name: reading for reading in found}
     faults = [RecordFault(path, "is listed in RECORD but not there") for path in rows if path not in archive.members]
     faults += [RecordFault(name, reading.fault) for name, reading in readings.items() if reading.fault is not None]
@@ -149,6 +155,12 @@ def _read(archive: Archive, rows: Mapping[str, Row | None], known: Known, verify
         return Reading(member, row, None, "", fault)
     elf = known.elfs.get(sha256.hex()) or _elf(name, content)
     return Reading(member, row, elf, sha256.hex(), fault)
+
+
+def _cost(member: Member) -> int:
+    """Return how many bytes reading takes in memory. By the name it is guessed what is no ELF file, and streamed."""
+    held = ".so" in member.name or _is_quicker_whole(member)
+    return member.size + member.stored_size if held else 0
 
 
 def _is_quicker_whole(member: Member) -> bool:

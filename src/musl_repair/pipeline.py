@@ -15,13 +15,17 @@ _Made = TypeVar("_Made")
 
 _QUEUED: Final = 4
 """How many names are kept ready for threads that are done."""
+_LITTLE: Final = 8 << 20
+"""Bytes that may be in work whatever the largest name takes."""
+_LOOKED_AT: Final = 64
+"""How many names are looked at for some that there is memory for."""
 _MAX_HELD: Final = 24 << 20
 """Bytes of results that may wait for their turn before nothing new is begun."""
 _BEAT: Final = 0.1
 """Seconds. A signal that arrives in another thread does not wake the main one, which alone can act on it."""
 
 
-def _no_bytes(_result: object) -> int:
+def _no_bytes(_subject: object) -> int:
     return 0
 
 
@@ -55,6 +59,27 @@ def beside(work: Callable[[], object]) -> Iterator[None]:
     done.result()
 
 
+class _Queue:
+    """Names that wait to be begun, and what their work takes in memory."""
+
+    def __init__(self, names: Iterable[str], cost: Callable[[str], int]) -> None:
+        self._costs: Final = {name: cost(name) for name in names}
+        self._left: Final = dict.fromkeys(self._costs)
+        self._most: Final = max([_LITTLE, *(cost * 3 // 2 for cost in self._costs.values())])
+
+    def take(self, count: int, at_work: Iterable[str]) -> list[str]:
+        """Return the first so many names, without those that there is no memory for beside those at work."""
+        free = self._most - sum(map(self._costs.__getitem__, at_work))
+        taken: list[str] = []
+        for name in islice(self._left, _LOOKED_AT if count else 0):
+            if self._costs[name] <= free and len(taken) < count:
+                free -= self._costs[name]
+                taken.append(name)
+        for name in taken:
+            del self._left[name]
+        return taken
+
+
 class Run(NamedTuple):
     """A way to do something for all names and keep their order: one by one, or with a pool jobs of them at once."""
 
@@ -67,26 +92,29 @@ class Run(NamedTuple):
         make: Callable[[str], _Made],
         names: Iterable[str],
         *,
+        cost: Callable[[str], int] = _no_bytes,
         weigh: Callable[[_Made], int] = _no_bytes,
         ahead: Iterable[str] = (),
         small: Callable[[str], bool] = _never,
     ) -> Iterator[_Made]:
         """Begin at once, and yield make(name) for every name, in order and once.
 
-        weigh returns the bytes that a result keeps in memory. ahead are names to begin with: what takes longest, so
-        that it does not keep one thread busy at the end, with nothing left for the others. small says what takes less
-        time to do than to hand to another thread.
+        cost returns the bytes that are in work for a name: half as many more as for the largest are at once, however
+        many jobs there are. weigh returns the bytes that a result keeps in memory. ahead are names to begin with: what
+        takes longest, so that it does not keep one thread busy at the end, with nothing left for the others. small says
+        what takes less time to do than to hand to another thread.
         """
         pool = self.pool
         ordered = tuple(dict.fromkeys(names))
         if pool is None:
             return map(make, ordered)
-        left = iter(dict.fromkeys(name for name in (*ahead, *ordered) if not small(name)))
+        queue = _Queue((name for name in (*ahead, *ordered) if not small(name)), cost)
         begun: dict[str, Future[_Made]] = {}
 
         def begin() -> bool:
             """Begin what there is room for; whether there was anything."""
-            new = tuple(islice(left, self._room(begun.values(), weigh)))
+            at_work = [name for name, future in begun.items() if not future.done()]
+            new = queue.take(self._room(begun.values(), weigh), at_work)
             for name in new:
                 self.progress(name)
                 begun[name] = pool.submit(make, name)

@@ -71,7 +71,7 @@ def append_segment(image: Image, blocks: Sequence[bytes], *, dynamic: int | None
     rights = image_.PF_R if dynamic is None else image_.PF_R | image_.PF_W
     added = Segment(image_.PT_LOAD, rights, start.offset, start.vaddr, start.vaddr, total, total, page_size(image))
     data = bytearray(start.offset + total)
-    data[: len(image.data)] = image.data
+    memoryview(data)[: len(image.data)] = image.data  # a bytearray itself would copy it first
     places = tuple(Place(start.offset + inside, start.vaddr + inside) for inside in starts)
     moved = {} if dynamic is None else {image_.PT_DYNAMIC: (places[dynamic], len(blocks[dynamic]))}
     _write_headers(image, data, added, moved)
