@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -49,3 +50,12 @@ def readelf() -> Callable[..., str]:
         return result.stdout
 
     return run
+
+
+@pytest.fixture
+def alpine_root() -> Path:
+    """Return the real Alpine root, for tests that look at its files."""
+    folder = os.environ.get("MUSL_REPAIR_ALPINE")
+    if folder is None:
+        pytest.skip("MUSL_REPAIR_ALPINE is not set: no Alpine root whose files could be tried")
+    return Path(folder) / "alpine"

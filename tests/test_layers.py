@@ -35,7 +35,7 @@ LAYERS = (
             "vendored",
         ),
     ),
-    ("rules", ("abi", "polyfill", "policy", "loader", "graph", "requirement", "tagging", "sizes")),
+    ("rules", ("abi", "polyfill", "policy", "rpath", "world", "loader", "graph", "requirement", "tagging", "sizes")),
     (
         "decide",
         (

@@ -8,22 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from facts_by_hand import architecture, elf, glibc_elf, libc, paths, system
-from musl_repair.loader import (
-    Attempt,
-    Loader,
-    Mounted,
-    Need,
-    Scope,
-    expand_rpath,
-    is_libc,
-    is_mounted,
-    is_reserved,
-    is_valid_entry,
-    load,
-    refusal,
-    rpath_entries,
-)
+from musl_repair.loader import Attempt, Loader, Need, Scope, is_libc, is_reserved, load, refusal
+from musl_repair.rpath import expand_rpath, is_valid_entry, rpath_entries
 from musl_repair.sysroot import DEFAULT_PATH, Unusable
+from musl_repair.world import Mounted, is_mounted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -270,15 +270,6 @@ def test_a_patch_without_edits_gives_the_same_object() -> None:
 # Real libraries
 
 
-@pytest.fixture
-def alpine_root() -> Path:
-    """Return the real Alpine root."""
-    folder = os.environ.get("MUSL_REPAIR_ALPINE")
-    if folder is None:
-        pytest.skip("MUSL_REPAIR_ALPINE is not set: no Alpine root whose libraries could be edited")
-    return Path(folder) / "alpine"
-
-
 @pytest.mark.alpine
 def test_every_file_of_alpine_is_edited(alpine_root: Path, tmp_path: Path, readelf: Callable[..., str]) -> None:
     shown, seen = tmp_path / "shown", 0

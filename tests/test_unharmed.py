@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -331,22 +330,12 @@ def test_lowering_is_accepted(architecture: str) -> None:
 
 
 @pytest.mark.alpine
-def test_every_library_of_alpine_may_be_lowered(request: pytest.FixtureRequest) -> None:
-    root = request.getfixturevalue("alpine_root")
-    for file in sorted((root / "usr/lib").rglob("*.so*")):
+def test_every_library_of_alpine_may_be_lowered(alpine_root: Path) -> None:
+    for file in sorted((alpine_root / "usr/lib").rglob("*.so*")):
         if not file.is_symlink() and file.is_file() and image_.is_elf(source := file.read_bytes()):
             before = read_elf(source)
             patch = Patch(file.name, lower_relr=before.relr)
             prove(before, source, lower_relr(source), patch, page_size=0x1000, editor="lowering")
-
-
-@pytest.fixture
-def alpine_root() -> Path:
-    """Return the real Alpine root."""
-    folder = os.environ.get("MUSL_REPAIR_ALPINE")
-    if folder is None:
-        pytest.skip("MUSL_REPAIR_ALPINE is not set")
-    return Path(folder) / "alpine"
 
 
 # Other versions of patchelf, some of them known to do harm

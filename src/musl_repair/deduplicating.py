@@ -12,9 +12,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from musl_repair.graph import Resolution, is_extension, is_program
-from musl_repair.loader import is_mounted
 from musl_repair.resolve import scheme_root
 from musl_repair.wheelchecks import judge_copies
+from musl_repair.world import is_mounted
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Hashable, Mapping

@@ -8,8 +8,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from musl_repair.findings import Finding, finding
-from musl_repair.loader import is_mounted
 from musl_repair.resolve import scheme_root
+from musl_repair.world import is_mounted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

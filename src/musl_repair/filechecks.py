@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Final
 from musl_repair.abi import Feature, feature_since
 from musl_repair.findings import Finding, Severity, finding
 from musl_repair.graph import is_program
-from musl_repair.loader import expand_entry, is_mounted, is_valid_entry, rpath_entries
 from musl_repair.policy import Architecture, architecture_of, describe_target, is_glibc_linked
 from musl_repair.relocations import RELOCATIONS
 from musl_repair.resolve import is_libpython, scheme_root
+from musl_repair.rpath import expand_entry, is_valid_entry, rpath_entries
+from musl_repair.world import is_mounted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -11,8 +11,9 @@ import json
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from musl_repair.loader import is_mounted, is_reserved
+from musl_repair.loader import is_reserved
 from musl_repair.patches import rpath_to
+from musl_repair.world import is_mounted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

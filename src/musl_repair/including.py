@@ -15,8 +15,9 @@ from musl_repair.dlopening import read_wishes
 from musl_repair.elf import Elf
 from musl_repair.findings import Finding, finding
 from musl_repair.graph import is_extension
-from musl_repair.loader import expand_rpath, refusal
+from musl_repair.loader import refusal
 from musl_repair.resolve import is_excluded, scheme_root
+from musl_repair.rpath import expand_rpath
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

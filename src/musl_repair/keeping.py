@@ -6,7 +6,8 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from musl_repair.findings import Finding, Severity, finding
-from musl_repair.loader import is_mounted, is_reserved
+from musl_repair.loader import is_reserved
+from musl_repair.world import is_mounted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from musl_repair.elf import Elf
 from musl_repair.errors import ElfError
 from musl_repair.filechecks import common_architecture
-from musl_repair.loader import Mounted, Need, Scope, World, load
+from musl_repair.loader import Need, Scope, load
 from musl_repair.policy import architecture_of, describe_target
 from musl_repair.resolve import Search, resolve
 from musl_repair.sysroot import DEFAULT_PATH
+from musl_repair.world import Mounted, World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,77 +1,27 @@
 """Which file musl's loader would open for each DT_NEEDED, and where it looked.
 
-Source: musl 1.2.6 ldso/dynlink.c: load_library, path_open, fixup_rpath, decode_dyn, load_deps.
+Source: musl 1.2.6 ldso/dynlink.c: load_library, path_open, load_deps.
 """
 
 from __future__ import annotations
 
-import posixpath
 from itertools import chain
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from musl_repair.policy import describe_target, is_glibc_linked
-from musl_repair.sysroot import HOST, Unusable
+from musl_repair.rpath import expand_rpath
+from musl_repair.sysroot import Unusable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from musl_repair.elf import Elf
+    from musl_repair.world import World
 
 _RESERVED: Final = tuple(f"lib{name}." for name in ("c", "pthread", "rt", "m", "dl", "util", "xnet"))
-_HOST_NAME: Final = HOST.name
-_ORIGINS: Final = ("$ORIGIN", "${ORIGIN}")
 _MAX_KEPT: Final = 1 << 15
 """How many places that were looked in are remembered; what is in one wheel or system has some hundreds."""
-
-
-class World(Protocol):
-    """All files that there are, as the loader would see them."""
-
-    def read(self, path: PurePosixPath) -> Elf | Unusable | None:
-        """Return what is at a path; None for nothing."""
-        ...
-
-    def real(self, path: PurePosixPath) -> PurePosixPath:
-        """Return the path with its links resolved: the same file has the same real path."""
-        ...
-
-
-class Mounted:
-    """A world with a wheel in it: the wheel's files, and those of a system behind it unless it is to stand alone."""
-
-    def __init__(self, files: Mapping[PurePosixPath, Elf | Unusable], system: World | None = None) -> None:
-        """Take the installed files of a wheel; folders in angle brackets are the wheel's, all else is the system's."""
-        self._files: Final = files
-        self._system: Final = system
-        self._shortest: Final[dict[PurePosixPath, PurePosixPath]] = {}
-
-    def read(self, path: PurePosixPath) -> Elf | Unusable | None:
-        """Return what is at a path. No ".." leads out of a wheel's folder: where the others are, nobody knows."""
-        if is_mounted(path):
-            shortest = self._normal(path)
-            return self._files.get(shortest) if shortest.parts[:2] == path.parts[:2] else None
-        return None if self._system is None else self._system.read(path)
-
-    def _normal(self, path: PurePosixPath) -> PurePosixPath:
-        if ".." not in path.parts:
-            return path
-        shortest = self._shortest.get(path)
-        if shortest is None:
-            shortest = self._shortest[path] = PurePosixPath(posixpath.normpath(path))
-        return shortest
-
-    def real(self, path: PurePosixPath) -> PurePosixPath:
-        """Return the path in its shortest form: a wheel has no links, a system may."""
-        if is_mounted(path):
-            return self._normal(path)
-        return path if self._system is None else self._system.real(path)
-
-
-def is_mounted(path: PurePosixPath) -> bool:
-    """Whether a path as it was opened begins in a folder of the wheel."""
-    parts = path.parts
-    return len(parts) > 1 and parts[1].startswith("<") and parts[1] != _HOST_NAME
 
 
 class Scope(NamedTuple):
@@ -120,33 +70,6 @@ def is_reserved(name: str) -> bool:
 def is_libc(elf: Elf) -> bool:
     """Whether a file is a libc: load_library replaces what defines both of these names by the running one."""
     return "__libc_start_main" in elf.exports and "stdin" in elf.exports
-
-
-def rpath_entries(rpath: str | None) -> tuple[str, ...]:
-    """Split an rpath; ':' and line ends separate, empty entries are skipped (path_open)."""
-    return tuple(entry for entry in (rpath or "").replace("\n", ":").split(":") if entry)
-
-
-def is_valid_entry(entry: str) -> bool:
-    """Whether an rpath entry has no token but $ORIGIN; fixup_rpath drops the whole rpath for any other."""
-    for origin in _ORIGINS:
-        entry = entry.replace(origin, "")
-    return "$" not in entry
-
-
-def expand_entry(entry: str, origin: PurePosixPath) -> PurePosixPath:
-    """Return the folder that an rpath entry stands for; ".." is left in it, as the kernel resolves it."""
-    for token in _ORIGINS:
-        entry = entry.replace(token, str(origin))
-    return PurePosixPath(entry)
-
-
-def expand_rpath(rpath: str | None, origin: PurePosixPath) -> tuple[PurePosixPath, ...]:
-    """Return the folders of an rpath, none if it has an unknown token. origin is the file's folder as opened."""
-    entries = rpath_entries(rpath)
-    if not all(is_valid_entry(entry) for entry in entries):
-        return ()
-    return tuple(expand_entry(entry, origin) for entry in entries)
 
 
 def refusal(target: Elf) -> Callable[[Elf], str | None]:

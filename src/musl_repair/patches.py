@@ -5,8 +5,8 @@ from __future__ import annotations
 import posixpath
 from typing import TYPE_CHECKING, NamedTuple
 
-from musl_repair.loader import expand_entry
 from musl_repair.resolve import inside_entries, is_libpython
+from musl_repair.rpath import expand_entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

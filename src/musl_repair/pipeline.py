@@ -5,10 +5,10 @@ from __future__ import annotations
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from itertools import islice
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from concurrent.futures import Future
 
 _Made = TypeVar("_Made")
@@ -109,37 +109,54 @@ class Run(NamedTuple):
         if pool is None:
             return map(make, ordered)
         queue = _Queue((name for name in (*ahead, *ordered) if not small(name)), cost)
-        begun: dict[str, Future[_Made]] = {}
+        work = _Work(self, pool, make, queue, weigh)
+        work.begin()
+        return work.results(ordered, small)
 
-        def begin() -> bool:
-            """Begin what there is room for; whether there was anything."""
-            at_work = [name for name, future in begun.items() if not future.done()]
-            new = queue.take(self._room(begun.values(), weigh), at_work)
-            for name in new:
-                self.progress(name)
-                begun[name] = pool.submit(make, name)
-            return bool(new)
 
-        def results() -> Iterator[_Made]:
-            for name in ordered:
-                if small(name):
-                    self.progress(name)
-                    yield make(name)
-                    continue
-                begin()
-                while name not in begun or not begun[name].done():
-                    if not begin():
-                        going = [future for future in begun.values() if not future.done()]
-                        wait(going, timeout=_BEAT, return_when=FIRST_COMPLETED)
-                yield begun.pop(name).result()
+class _Work(Generic[_Made]):
+    """What has been begun of one call, and what is to come."""
 
-        begin()
-        return results()
+    def __init__(
+        self,
+        run: Run,
+        pool: ThreadPoolExecutor,
+        make: Callable[[str], _Made],
+        queue: _Queue,
+        weigh: Callable[[_Made], int],
+    ) -> None:
+        self._run, self._pool, self._make = run, pool, make
+        self._queue, self._weigh = queue, weigh
+        self._begun: dict[str, Future[_Made]] = {}
 
-    def _room(self, begun: Collection[Future[_Made]], weigh: Callable[[_Made], int]) -> int:
+    def begin(self) -> bool:
+        """Begin what there is room for; whether there was anything."""
+        at_work = [name for name, future in self._begun.items() if not future.done()]
+        new = self._queue.take(self._room(), at_work)
+        for name in new:
+            self._run.progress(name)
+            self._begun[name] = self._pool.submit(self._make, name)
+        return bool(new)
+
+    def results(self, ordered: Iterable[str], small: Callable[[str], bool]) -> Iterator[_Made]:
+        """Yield the results in this order, and make what is small where its turn comes."""
+        for name in ordered:
+            if small(name):
+                self._run.progress(name)
+                yield self._make(name)
+                continue
+            self.begin()
+            while name not in self._begun or not self._begun[name].done():
+                if not self.begin():
+                    going = [future for future in self._begun.values() if not future.done()]
+                    wait(going, timeout=_BEAT, return_when=FIRST_COMPLETED)
+            yield self._begun.pop(name).result()
+
+    def _room(self) -> int:
         """Return how many more names may be begun now: one at least where nothing goes on."""
+        jobs, begun = self._run.jobs, self._begun.values()
         done = [future for future in begun if future.done()]
         if len(done) == len(begun):
-            return self.jobs
-        held = sum(weigh(future.result()) for future in done if future.exception() is None)
-        return max(self.jobs + _QUEUED - (len(begun) - len(done)), 0) if held < _MAX_HELD else 0
+            return jobs
+        held = sum(self._weigh(future.result()) for future in done if future.exception() is None)
+        return max(jobs + _QUEUED - (len(begun) - len(done)), 0) if held < _MAX_HELD else 0

@@ -20,13 +20,13 @@ from musl_repair.grafts import Graft, choose_grafts
 from musl_repair.graph import Resolution
 from musl_repair.including import Inclusion, judge_requests
 from musl_repair.keeping import judge_kept, kept_names
-from musl_repair.loader import is_mounted
 from musl_repair.patches import Patch, graft_patch, wheel_patch
 from musl_repair.polyfilling import by_file, filled, offers, polyfill_grafts, used
 from musl_repair.requirement import Reason, ordered
 from musl_repair.resolve import Search, resolve, scheme_root
 from musl_repair.tagging import choose_platforms, judge_tag, musl_tags, promises
 from musl_repair.target import Target, judge_system, system_release
+from musl_repair.world import is_mounted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

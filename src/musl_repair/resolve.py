@@ -13,18 +13,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from musl_repair.elf import Elf
 from musl_repair.graph import Resolution
-from musl_repair.loader import (
-    Loader,
-    Mounted,
-    Need,
-    Scope,
-    World,
-    expand_entry,
-    is_reserved,
-    is_valid_entry,
-    refusal,
-    rpath_entries,
-)
+from musl_repair.loader import Loader, Need, Scope, is_reserved, refusal
+from musl_repair.rpath import expand_entry, is_valid_entry, rpath_entries
+from musl_repair.world import Mounted, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping

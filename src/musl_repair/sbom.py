@@ -22,8 +22,8 @@ from packaging.licenses import InvalidLicenseExpression, canonicalize_license_ex
 from packaging.utils import canonicalize_name
 
 from musl_repair import __version__
-from musl_repair.loader import is_mounted
 from musl_repair.polyfilling import SOURCE
+from musl_repair.world import is_mounted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from musl_repair.abi import Release, history
 from musl_repair.elf import Elf
 from musl_repair.findings import Finding, finding
-from musl_repair.loader import World
+from musl_repair.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Final
 from musl_repair.abi import hint, history
 from musl_repair.binding import clashes
 from musl_repair.findings import Finding, Severity, finding
-from musl_repair.loader import expand_entry, is_mounted, is_reserved
+from musl_repair.loader import is_reserved
 from musl_repair.policy import Architecture, parse_tag
 from musl_repair.polyfill import is_polyfill
 from musl_repair.resolve import inside_entries
+from musl_repair.rpath import expand_entry
+from musl_repair.world import is_mounted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

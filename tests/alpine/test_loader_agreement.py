@@ -30,11 +30,11 @@ from musl_repair.elfimage import MAGIC
 from musl_repair.errors import ElfError
 from musl_repair.graph import Resolution, is_program
 from musl_repair.lddtree import Tree, file_tree, wheel_trees
-from musl_repair.loader import Mounted
 from musl_repair.policy import ARCHITECTURES
 from musl_repair.reading import read_wheel_file
 from musl_repair.relocations import RELOCATIONS
 from musl_repair.sysroot import Sysroot
+from musl_repair.world import Mounted
 from published import PINS, download
 
 if TYPE_CHECKING:
