@@ -487,6 +487,7 @@ HARMS: Final[Mapping[str, Callable[[Victim], None]]] = {
     "dynamic: rpath that nobody asked for": _add_entry(image_.DT_RPATH, 1, image_.DT_FLAGS_1),
     "dynamic: symbols lost": lambda v: v.drop_entry(image_.DT_SYMTAB),
     "dynamic: strings lost": lambda v: v.drop_entry(image_.DT_STRTAB),
+    "dynamic: size of strings lost": lambda v: v.drop_entry(image_.DT_STRSZ),
     # Section headers
     "sections: all lost": _lose_section_headers,
     "sections: one lost": _lose_one_section_header,

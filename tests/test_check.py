@@ -326,7 +326,7 @@ def test_relocations_of_another_machine_are_not_judged() -> None:
         (
             elf()._replace(page_size=0),
             "page-alignment",
-            Severity.WARNING,
+            Severity.ERROR,
             "its segments fit no page size; kernels for x86_64 use up to 4096",
         ),
         (elf("libpython3.12.so.1.0"), "libpython-linked", Severity.NOTE, "it needs libpython3.12.so.1.0"),

@@ -408,3 +408,25 @@ def test_no_arguments_show_the_help(run: Callable[..., Result]) -> None:
     result = run()
     assert result.code in {0, 2}
     assert "Usage: musl-repair" in result.out + result.err
+
+
+def test_a_misspelt_command_is_told_from_a_wheel(run: Callable[..., Result]) -> None:
+    result = run("chek", DEMO_WHEEL)
+    assert (result.code, result.out) == (2, "")
+    assert "no such command: chek; did you mean check?" in result.err
+
+
+@pytest.mark.process
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full, which is always full")
+@pytest.mark.parametrize("command", [["show"], ["show", "--json"], ["check"]], ids=" ".join)
+def test_output_that_cannot_be_written_is_an_error(command: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "musl_repair", *command, str(DEMO_WHEEL)],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr

@@ -14,8 +14,9 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.relocation import RelocationSection
 
 from builders import ARCHITECTURES, SYSROOTS, TESTDATA, ElfFile, Symbol
+from musl_repair import elfimage as image_
 from musl_repair.elf import Elf, VersionNeed, read_elf
-from musl_repair.elfimage import is_elf, same_bytes
+from musl_repair.elfimage import is_elf, read_image, same_bytes
 from musl_repair.errors import ElfError
 from musl_repair.relocations import (
     EM_386,
@@ -641,3 +642,34 @@ def test_a_single_other_byte_is_noticed(size: int) -> None:
         content[place] = 1
         assert not same_bytes(memoryview(content), memoryview(bytes(size)))
         content[place] = 0
+
+
+# Where musl and the section headers could mean different tables
+
+
+def test_two_dynamic_sections_are_an_error() -> None:
+    """Musl goes by the last PT_DYNAMIC, other tools by the first."""
+    data = bytearray(ElfFile(stack_flags=6).build())
+    image = read_image(bytes(data))
+    index = next(i for i, s in enumerate(image.segments) if s.type == image_.PT_GNU_STACK)
+    dynamic = next(s for s in image.segments if s.type == image_.PT_DYNAMIC)
+    image.layout.phdr.pack_into(data, image.header.phoff + index * image.layout.phdr.size, *dynamic)
+    with pytest.raises(ElfError, match="2 dynamic sections"):
+        read_elf(bytes(data))
+
+
+def test_a_dynamic_section_that_is_mapped_elsewhere_is_an_error() -> None:
+    data = bytearray(ElfFile().build())
+    image = read_image(bytes(data))
+    index, dynamic = next((i, s) for i, s in enumerate(image.segments) if s.type == image_.PT_DYNAMIC)
+    moved = dynamic._replace(vaddr=dynamic.vaddr - 16)
+    image.layout.phdr.pack_into(data, image.header.phoff + index * image.layout.phdr.size, *moved)
+    with pytest.raises(ElfError, match="not where its address is mapped"):
+        read_elf(bytes(data))
+
+
+def test_of_hash_tables_and_versions_the_first_counts_of_all_else_the_last() -> None:
+    """search_vec and decode_vec."""
+    twice = ((image_.DT_GNU_HASH, 1), (image_.DT_GNU_HASH, 2), (image_.DT_VERSYM, 3), (image_.DT_VERSYM, 4))
+    image = read_image(ElfFile(dynamic=(*twice, (image_.DT_FLAGS, 5), (image_.DT_FLAGS, 6))).build())
+    assert [image.tag(tag) for tag in (image_.DT_GNU_HASH, image_.DT_VERSYM, image_.DT_FLAGS)] == [1, 3, 6]

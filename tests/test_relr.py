@@ -212,7 +212,6 @@ def test_reads_an_address_between_two_words() -> None:
         pytest.param(Recipe(dynamic=((36, BASE + RELR), (35, 7))), "DT_RELRSZ is 7", id="odd size"),
         pytest.param(Recipe(dynamic=((36, BASE + RELR), (35, 8), (37, 4))), "DT_RELRENT is 4", id="wrong entries"),
         pytest.param(Recipe(dynamic=((36, BASE + END), (35, 8))), "outside the file", id="table not in the file"),
-        pytest.param(Recipe(dynamic=((36, BASE + RELR), (35, 8))), "no room", id="no dynamic entry to spare"),
         pytest.param(with_table(bytes(24), DT_RELASZ=20), "20 bytes", id="cut off entries"),
         pytest.param(with_table(bytes(24), DT_RELAENT=16), "entries of 16", id="entries of another size"),
         pytest.param(
@@ -273,6 +272,15 @@ def test_dynamic_entries_of_relr_go_and_no_others() -> None:
     assert [tag for tag, _ in after.dynamic] == [tag for tag, _ in before.dynamic if tag not in (35, 36, 37)]
     assert after.tag(image_.DT_FLAGS) == 8
     assert after.dynamic_offset == before.dynamic_offset
+
+
+def test_the_dynamic_section_moves_where_it_has_no_entry_to_spare() -> None:
+    recipe = Recipe(dynamic=((image_.DT_RELR, BASE + RELR), (image_.DT_RELRSZ, 8)))
+    lowered = lower_relr(recipe.build())
+    assert entries(lowered) == [(START, 8, 3)]
+    image = read_image(lowered)
+    assert image.dynamic_offset > END
+    assert [tag for tag, _ in image.dynamic] == [image_.DT_RELA, image_.DT_RELASZ, image_.DT_RELAENT]
 
 
 def test_a_file_with_no_other_table_reuses_the_three_dynamic_entries() -> None:

@@ -180,8 +180,30 @@ def test_dynamic_section_moves_where_there_is_no_room_and_can_be_written_to() ->
     (dynamic,), new = segments(after, image_.PT_DYNAMIC), segments(after, image_.PT_LOAD)[-1]
     assert new.vaddr <= dynamic.vaddr < dynamic.vaddr + dynamic.memsz <= new.vaddr + new.memsz
     assert new.flags == image_.PF_R | image_.PF_W
-    old = segments(source, image_.PT_DYNAMIC)[0]
-    assert not any(after[old.offset : old.offset + old.filesz])
+
+
+def test_code_that_asks_for_the_old_dynamic_section_finds_the_tables() -> None:
+    """By _DYNAMIC, which the linker places where the section was; what has no room there are names."""
+    source = with_room(0)
+    after = edited(source, Patch("file", rpath="$ORIGIN", added=("libb.so.1",)))
+    old, image = segments(source, image_.PT_DYNAMIC)[0], read_image(after)
+    found = list(image.layout.dyn.iter_unpack(after[old.offset : old.offset + old.filesz]))
+    names = {image_.DT_NEEDED, image_.DT_SONAME, image_.DT_RPATH}
+    assert found[-1] == (image_.DT_NULL, 0)
+    assert [entry for entry in found[:-1] if entry[0] not in names] == [
+        entry for entry in image.dynamic if entry[0] not in names
+    ]
+    assert set(found[:-1]) < set(image.dynamic)
+
+
+def test_a_file_that_does_not_say_how_long_its_strings_are_is_refused() -> None:
+    """Musl does not ask; an editor has to know."""
+    source = bytearray(with_room(0))
+    image = read_image(bytes(source))
+    index = [tag for tag, _ in image.dynamic].index(image_.DT_STRSZ)
+    image.layout.dyn.pack_into(source, image.dynamic_offset + index * image.layout.dyn.size, 0x6FFFFEF9, 0)
+    with pytest.raises(PatchError, match="does not say how long its dynamic string table is; try --patcher patchelf"):
+        edited(bytes(source), Patch("file", soname="libnew.so.1"))
 
 
 def test_what_gets_shorter_stays_in_its_place() -> None:

@@ -41,8 +41,21 @@ class _Commands(click.Group):
         own = {*_HOMES, "-V", "--version", *ctx.help_option_names}
         at = next((index for index, word in enumerate(args) if word.strip("v") != "-" and word != "--verbose"), None)
         if at is not None and args[at] not in own:
+            _refuse_misspelt(args[at])
             args = [*args[:at], "repair", *args[at:]]
         return super().parse_args(ctx, args)
+
+
+def _refuse_misspelt(word: str) -> None:
+    """Raise UsageError for what is neither an option nor a wheel, and nearly the name of a command."""
+    if not word.isalpha():
+        return
+    # Imported here: click has it, but most runs never ask.
+    from difflib import get_close_matches
+
+    near = get_close_matches(word, _HOMES, 1)
+    if near:
+        raise click.UsageError(f"no such command: {word}; did you mean {near[0]}?")
 
 
 @click.group(cls=_Commands, context_settings=_CONTEXT, no_args_is_help=True)
@@ -52,7 +65,8 @@ class _Commands(click.Group):
 def cli(ctx: click.Context, *, verbose: int) -> None:
     """Turn wheels built on musl Linux into musllinux wheels that load everywhere their tag says.
 
-    "musl-repair WHEEL..." is short for "musl-repair repair WHEEL...".
+    "musl-repair WHEEL..." is short for "musl-repair repair WHEEL...", and "musl-repair COMMAND --help" tells of the
+    options of a command.
     """
     ctx.obj = verbose
 
@@ -70,6 +84,9 @@ def main(arguments: list[str] | None = None) -> None:
     except click.ClickException as error:
         error.show()
         code = error.exit_code
+    except OSError as error:  # all that is read or written of a wheel has errors of its own
+        click.echo(f"error: cannot write what there is to say: {error.strerror}", err=True)
+        code = 1
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted: what was not finished was not written", err=True)
         code = _INTERRUPTED

@@ -9,6 +9,7 @@ import struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from musl_repair import elfimage as image_
+from musl_repair.errors import ElfError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -27,8 +28,11 @@ class StringTable:
     """The dynamic string table, and what is added behind it: all that leads into it stays true."""
 
     def __init__(self, image: Image) -> None:
-        """Take the table of an image. Raises ElfError where it is outside the file."""
-        self.old: Final = image.tagged(image_.DT_STRTAB, image.tag(image_.DT_STRSZ) or 0)
+        """Take the table of an image. Raises ElfError where it is outside the file, or of no known size."""
+        size = image.tag(image_.DT_STRSZ)
+        if size is None and image.tag(image_.DT_STRTAB) is not None:
+            raise ElfError("it does not say how long its dynamic string table is")
+        self.old: Final = image.tagged(image_.DT_STRTAB, size or 0)
         self._width = image.layout.word.size
         self._added: list[bytes] = []
         self._places: dict[bytes, int] = {}

@@ -74,7 +74,9 @@ def _rewritten(opened: Opened, patch: Patch) -> _Result:
     try:
         return _Result(Opened(rewrite(opened.image.data, patch)), _OWN)
     except ElfError as error:
-        raise PatchError(f"{patch.member}: {_OWN} cannot edit it: {error}; try --patcher patchelf") from error
+        # patchelf cannot lower DT_RELR either.
+        advice = "; try --patcher patchelf" if patch.edits and not patch.lower_relr else ""
+        raise PatchError(f"{patch.member}: {_OWN} cannot edit it: {error}{advice}") from error
 
 
 def _put_right(opened: Opened, content: Content, patch: Patch, editor: str) -> _Result:

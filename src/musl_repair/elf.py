@@ -227,11 +227,6 @@ def _fits(loads: list[image_.Segment], page: int) -> bool:
     )
 
 
-def _text(name: bytes) -> str:
-    # Names are bytes to the loader; surrogateescape carries the rare one that is not UTF-8 there and back.
-    return name.decode("utf-8", "surrogateescape")
-
-
 def _version_needs(image: Image, strings: Strings) -> Iterator[VersionNeed]:
     address, count = image.tag(image_.DT_VERNEED), image.tag(image_.DT_VERNEEDNUM) or 0
     if address is None or not count:

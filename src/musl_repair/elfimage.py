@@ -79,6 +79,8 @@ SHT_RELR: Final = 19
 
 SHF_ALLOC: Final = 2
 
+_FIRST_COUNTS: Final = frozenset({DT_GNU_HASH, DT_VERSYM})
+"""Entries that musl looks for from the start (search_vec); of all others the last one counts (decode_vec)."""
 _MAX_DYNAMIC: Final = 4096
 """More dynamic entries than any linker writes: a file with more is made to be slow, not to be loaded."""
 
@@ -169,7 +171,7 @@ class Image:
     """(tag, value) in file order, without the closing DT_NULL; empty for a file that is not dynamic."""
     loads: tuple[Segment, ...] = field(init=False, repr=False)
     """The segments that are mapped, in file order."""
-    _last: dict[int, int] = field(init=False, repr=False)
+    _used: dict[int, int] = field(init=False, repr=False)
     _places: tuple[tuple[int, int, int], ...] = field(init=False, repr=False)
     """Of each segment with content in the file: first address, end, and offset."""
 
@@ -178,12 +180,13 @@ class Image:
         loads = tuple([segment for segment in self.segments if segment.type == PT_LOAD])
         places = tuple([(segment.vaddr, segment.vaddr + segment.filesz, segment.offset) for segment in loads])
         object.__setattr__(self, "loads", loads)
-        object.__setattr__(self, "_last", dict(self.dynamic))
+        first = {tag: value for tag, value in reversed(self.dynamic) if tag in _FIRST_COUNTS}
+        object.__setattr__(self, "_used", dict(self.dynamic) | first)
         object.__setattr__(self, "_places", places)
 
     def tag(self, tag: int) -> int | None:
-        """Return the value of the last entry with this tag (the one that musl uses), or None."""
-        return self._last.get(tag)
+        """Return the value of the entry with this tag that musl uses, mostly the last one, or None."""
+        return self._used.get(tag)
 
     def tags(self, tag: int) -> tuple[int, ...]:
         """Return the values of all entries with this tag, in file order."""
@@ -288,14 +291,25 @@ def _read_segments(view: memoryview, layout: Layout, header: Header) -> tuple[Se
     return segments
 
 
+def _is_mapped(segment: Segment, segments: tuple[Segment, ...]) -> bool:
+    """Whether a segment's offset is what is mapped at its address."""
+    loads = (s for s in segments if s.type == PT_LOAD and 0 <= segment.vaddr - s.vaddr < s.filesz)
+    load = next(loads, None)
+    return load is not None and segment.vaddr - load.vaddr == segment.offset - load.offset
+
+
 def _read_dynamic(
     view: memoryview, layout: Layout, segments: tuple[Segment, ...]
 ) -> tuple[int, tuple[tuple[int, int], ...]]:
-    for segment in segments:
-        if segment.type == PT_DYNAMIC and segment.filesz:
-            break
-    else:
+    found = [segment for segment in segments if segment.type == PT_DYNAMIC]
+    if not any(segment.filesz for segment in found):
         return 0, ()
+    if len(found) > 1:
+        raise ElfError(f"there are {len(found)} dynamic sections")
+    (segment,) = found
+    if not _is_mapped(segment, segments):
+        # musl goes by the address, those who read the file by the offset.
+        raise ElfError("the dynamic section is not where its address is mapped")
     size = segment.filesz - segment.filesz % layout.dyn.size
     if segment.offset + size > len(view):
         raise ElfError("the dynamic section is outside the file")

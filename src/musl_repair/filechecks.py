@@ -112,7 +112,7 @@ def _judge_machine(name: str, elf: Elf, architecture: Architecture) -> Iterator[
     if elf.page_size < architecture.max_page:
         can = f"pages of at most {elf.page_size} bytes" if elf.page_size else "no page size"
         detail = f"its segments fit {can}; kernels for {architecture.name} use up to {architecture.max_page}"
-        yield finding("page-alignment", name, detail)
+        yield finding("page-alignment", name, detail, severity=None if elf.page_size else Severity.ERROR)
 
 
 def _judge_suffix(name: str) -> Iterator[Finding]:

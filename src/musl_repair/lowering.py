@@ -66,10 +66,7 @@ class Lowering(NamedTuple):
     """Address and size of DT_RELR."""
 
     def entries(self, dynamic: Iterable[tuple[int, int]], vaddr: int) -> Iterator[tuple[int, int]]:
-        """Yield the dynamic entries, (tag, value), with those of the new table at vaddr; never more than there were.
-
-        Raises ElfError where there is no room for them.
-        """
+        """Yield the dynamic entries, (tag, value), with those of the new table at vaddr, in place of DT_RELR's."""
         form, before = self.form, tuple(dynamic)
         new = {form.table: vaddr, form.size: len(self.content), form.entry: self.entry}
         known = {tag for tag, _ in before}
@@ -82,8 +79,7 @@ class Lowering(NamedTuple):
                 yield tag, value + self.relatives
             else:
                 yield tag, new.get(tag, value)
-        if missing:
-            raise ElfError("the dynamic section has no room for the entries of a relocation table")
+        yield from missing
 
     def write_sections(self, sections: Sections, place: Place) -> None:
         """Make the section headers of the old tables true again: readelf, strip and patchelf go by them."""

@@ -92,5 +92,6 @@ def _probe(path: Path) -> Patchelf:
     said = call_once([path, "--version"])
     match = _VERSION.search(said)
     if match is None:
-        raise PatchError(f"{path} is not patchelf: it answers --version with {said.strip()!r}")
+        first = said.strip().partition("\n")[0]
+        raise PatchError(f"{path} is not patchelf: it answers --version with {first!r}")
     return Patchelf(path, tuple(map(int, match[1].split("."))))

@@ -1,4 +1,4 @@
-"""The one place that runs other programs: patchelf, and strip when it is asked for. Nothing of a wheel is ever run."""
+"""The one place that runs other programs: patchelf and strip, when asked for. Nothing of a wheel is ever run."""
 
 from __future__ import annotations
 

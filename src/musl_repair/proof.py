@@ -1,7 +1,7 @@
 """Edited files are what the plan says, and otherwise what they were: read back and compared, whoever edited.
 
 What another program wrote, our own code reads. Headers that mend.py put right, somebody else's code reads too:
-pyelftools. What relr.py wrote is compared relocation by relocation (unharmed.py).
+pyelftools. What rewrite.py wrote is compared table by table, lowered relocations one by one (unharmed.py).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def expected_elf(source: Elf, patch: Patch) -> Elf:
     renames = dict(patch.renames)
     kept = tuple(renames.get(name, name) for name in source.needed if name not in patch.dropped)
     needed = (*patch.added, *kept)
-    # patchelf keeps the library names of symbol versions true to DT_NEEDED; musl reads neither.
+    # Editors keep the library names of symbol versions true to DT_NEEDED; musl reads neither.
     versions = tuple(
         VersionNeed(renames.get(need.library, need.library), need.version) for need in source.version_needs
     )

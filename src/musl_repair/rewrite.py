@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _STRINGS: Final = "strings"
 _DYNAMIC: Final = "dynamic"
 _RELOCATIONS: Final = "relocations"
+_NAMES: Final = frozenset({image_.DT_NEEDED, image_.DT_SONAME, image_.DT_RPATH})
+"""What a patch adds to the dynamic section."""
 
 
 def rewrite(data: Content, patch: Patch) -> Content:
@@ -110,11 +112,19 @@ class _Rewriting:
         return entries
 
     def _write_dynamic(self, data: bytearray, places: Mapping[str, Place]) -> None:
-        entries, form = self._placed(places), self._image.layout.dyn
+        entries, room = self._placed(places), len(self._image.dynamic)
+        if _DYNAMIC in places:
+            self._write_entries(data, places[_DYNAMIC].offset, entries)
+            # Code that asks for _DYNAMIC, as the linker placed it, finds there what has room: all that are no names.
+            names = [index for index, (tag, _) in enumerate(entries) if tag in _NAMES][: len(entries) - room]
+            entries = [entry for index, entry in enumerate(entries) if index not in names]
+        self._write_entries(data, self._image.dynamic_offset, entries)
+
+    def _write_entries(self, data: bytearray, offset: int, entries: list[tuple[int, int]]) -> None:
+        form = self._image.layout.dyn
         # Behind the first DT_NULL there may be anything; what was an entry, and is none now, is another DT_NULL.
-        entries += [(image_.DT_NULL, 0)] * max(len(self._image.dynamic) - len(entries), 1)
-        offset = places[_DYNAMIC].offset if _DYNAMIC in places else self._image.dynamic_offset
-        for index, fields in enumerate(entries):
+        ends = [(image_.DT_NULL, 0)] * max(len(self._image.dynamic) - len(entries), 1)
+        for index, fields in enumerate([*entries, *ends]):
             form.pack_into(data, offset + index * form.size, *fields)
 
     def _write_sections(self, sections: Sections, places: Mapping[str, Place]) -> None:
@@ -139,10 +149,9 @@ class _Rewriting:
     def _clear(self, data: bytearray, sections: Sections, places: Mapping[str, Place]) -> None:
         """Fill with zeros what nothing leads to any more: it is gone when the file is compressed."""
         old = self._sections(sections)
-        for name in (_STRINGS, _DYNAMIC):
-            if name in places and name in old and sections.alone(old[name]):
-                section = sections.all[old[name]]
-                data[section.offset : section.offset + section.size] = bytes(section.size)
+        if _STRINGS in places and _STRINGS in old and sections.alone(old[_STRINGS]):
+            section = sections.all[old[_STRINGS]]
+            data[section.offset : section.offset + section.size] = bytes(section.size)
         for vaddr, size in self._lowering.left() if self._lowering is not None else ():
             offset = self._image.offset(vaddr)
             data[offset : offset + size] = bytes(size)

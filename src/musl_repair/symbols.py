@@ -302,7 +302,8 @@ def references(image: Image) -> References:
 
 def _relocations(image: Image) -> Iterator[tuple[array[int], array[int]]]:
     """Yield types and symbols of each table's relocations; of 32-bit files each pair of them once."""
-    plt_words = 2 if image.tag(image_.DT_PLTREL) == image_.DT_REL else 3
+    # do_relocs: 2+(dyn[DT_PLTREL]==DT_RELA)
+    plt_words = 3 if image.tag(image_.DT_PLTREL) == image_.DT_RELA else 2
     tables = (
         (image_.DT_REL, image_.DT_RELSZ, 2),
         (image_.DT_RELA, image_.DT_RELASZ, 3),

@@ -21,7 +21,7 @@ from musl_repair.relocations import REL_MACHINES, RELOCATIONS
 from musl_repair.relr import relr_addresses
 from musl_repair.symbols import hash_table_size
 from musl_repair.unmoved import layout_differences, section_differences
-from musl_repair.unrenamed import symbol_differences, symbol_section_differences
+from musl_repair.unrenamed import symbol_differences, symbol_section_differences, version_libraries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -199,6 +199,7 @@ def _tables(file: Opened) -> Iterator[tuple[int, int]]:
         for s in loads:
             if s.offset <= start < s.offset + s.filesz:
                 yield s.vaddr + start - s.offset, s.vaddr + start - s.offset + size
+    yield from version_libraries(image)
     for segment in image.segments:
         if segment.type in (image_.PT_DYNAMIC, image_.PT_INTERP, image_.PT_NOTE):
             yield segment.vaddr, segment.vaddr + segment.filesz

@@ -20,24 +20,21 @@ if TYPE_CHECKING:
     from musl_repair.elfimage import Image, Segment
     from musl_repair.sections import Opened, Section
 
-_SHT_STRTAB: Final = 3
 _SHT_HASH: Final = 5
-_SHT_DYNAMIC: Final = 6
-_SHT_NOBITS: Final = 8
 _SHT_GNU_HASH: Final = 0x6FFFFFF6
 _SHT_SYMTAB: Final = 2
 _TABLES: Final = frozenset(
     {
-        image_.SHT_DYNSYM, _SHT_STRTAB, image_.SHT_RELA, _SHT_HASH, _SHT_DYNAMIC, image_.SHT_NOTE, image_.SHT_REL,
-        image_.SHT_RELR, _SHT_GNU_HASH, 0x6FFFFFFD, 0x6FFFFFFE, 0x6FFFFFFF,
+        image_.SHT_DYNSYM, image_.SHT_STRTAB, image_.SHT_RELA, _SHT_HASH, image_.SHT_DYNAMIC, image_.SHT_NOTE,
+        image_.SHT_REL, image_.SHT_RELR, _SHT_GNU_HASH, 0x6FFFFFFD, 0x6FFFFFFE, 0x6FFFFFFF,
     }
 )  # fmt: skip
 """Section types of the loader's tables, which an editor may move: symbols, strings, hashes, relocations, notes, ..."""
-_RESIZED: Final = frozenset({_SHT_STRTAB, _SHT_DYNAMIC})
+_RESIZED: Final = frozenset({image_.SHT_STRTAB, image_.SHT_DYNAMIC})
 """Those of them that an editor may make longer."""
 _COUNTED: Final = frozenset({image_.SHT_DYNSYM, 0x6FFFFFFD, 0x6FFFFFFE})
 """Those whose sh_info is a number of entries: local symbols, versions."""
-_NUMBERED: Final = frozenset({_SHT_SYMTAB, _SHT_STRTAB})
+_NUMBERED: Final = frozenset({_SHT_SYMTAB, image_.SHT_STRTAB})
 """Types of sections that are not loaded and that follow the numbers and names of sections."""
 _LOWERED: Final = frozenset({image_.SHT_REL, image_.SHT_RELA, image_.SHT_RELR})
 """Section types that change when DT_RELR is lowered."""
@@ -193,7 +190,9 @@ def _empty(image: Image) -> Iterator[tuple[int, int]]:
 def _content(file: Opened, tables: Callable[[Opened], Iterator[tuple[int, int]]]) -> list[tuple[int, int]]:
     """Return the address ranges in the file that are not the loader's tables: code, constants, data, init arrays."""
     image, sections = file.image, file.sections.all
-    return sorted(_section_ranges(image, sections) if sections else _ranges_between(image, sorted(tables(file))))
+    # A table of sections that has none of these says nothing of what is mapped.
+    told = any(_is_content(section) and section.flags & image_.SHF_ALLOC for section in sections)
+    return sorted(_section_ranges(image, sections) if told else _ranges_between(image, sorted(tables(file))))
 
 
 def _section_ranges(image: Image, sections: tuple[Section, ...]) -> Iterator[tuple[int, int]]:
@@ -205,7 +204,7 @@ def _section_ranges(image: Image, sections: tuple[Section, ...]) -> Iterator[tup
 
 
 def _is_content(section: Section) -> bool:
-    return section.type not in _TABLES and section.type != _SHT_NOBITS
+    return section.type not in _TABLES and section.type != image_.SHT_NOBITS
 
 
 def _ranges_between(image: Image, tables: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
@@ -234,7 +233,7 @@ def _section_faults(file: Opened) -> Iterator[str]:
     # Where each load segment begins and ends, and how far from its place in the file.
     loads = [(s.vaddr, s.vaddr + s.filesz, s.vaddr - s.offset) for s in image.loads]
     for section in sections:
-        if section.type == _SHT_NOBITS or not section.size:
+        if section.type == image_.SHT_NOBITS or not section.size:
             continue
         at, offset = section.vaddr, section.offset
         if offset + section.size > len(image.data):
@@ -254,9 +253,9 @@ def _missing_tables(image: Image, sections: tuple[Section, ...]) -> Iterator[str
         if address is not None and (address, kind) not in places:
             yield f"no section is at the address of the dynamic entry {tag:#x}"
     strings = image.tag(image_.DT_STRTAB), image.tag(image_.DT_STRSZ)
-    if strings not in {(section.vaddr, section.size) for section in sections if section.type == _SHT_STRTAB}:
+    if strings not in {(section.vaddr, section.size) for section in sections if section.type == image_.SHT_STRTAB}:
         yield "no section has the place and the size of the dynamic string table"
-    dynamic = {(section.vaddr, section.size) for section in sections if section.type == _SHT_DYNAMIC}
+    dynamic = {(section.vaddr, section.size) for section in sections if section.type == image_.SHT_DYNAMIC}
     if any((s.vaddr, s.filesz) not in dynamic for s in image.segments if s.type == image_.PT_DYNAMIC):
         yield "no section has the place and the size of PT_DYNAMIC"
 

@@ -32,13 +32,11 @@ def symbol_differences(source: Opened, edited: Opened) -> Iterator[str]:
     if edited.symbols != count:
         yield f"{count} dynamic symbols became {edited.symbols}"
         return
-    if not count:
+    tags = (image_.DT_SYMTAB, image_.DT_STRTAB, image_.DT_STRSZ)
+    if any((old.tag(tag) is None) != (new.tag(tag) is None) for tag in tags):
+        yield "the table of the dynamic symbols, or of their names, or its size is gone"
         return
-    gone = [tag for tag in (image_.DT_SYMTAB, image_.DT_STRTAB) if (old.tag(tag) is None) != (new.tag(tag) is None)]
-    if gone:
-        yield "the table of the dynamic symbols, or of their names, is gone"
-        return
-    if not (_same_names(old, new, count) and _same_symbols(old, new, count)):
+    if count and not (_same_names(old, new, count) and _same_symbols(old, new, count)):
         before, after = list(_symbol_values(old, count)), list(_symbol_values(new, count))
         changed = [one for one, other in zip(before, after, strict=True) if one != other]
         if changed:
@@ -82,8 +80,8 @@ def _same_names(old: Image, new: Image, count: int) -> bool:
 
     Editors add to the table, and patchelf overwrites the search path that was there before, which is no symbol's name.
     """
-    before = old.table(image_.DT_STRTAB, old.tag(image_.DT_STRSZ) or 0)
-    after = new.table(image_.DT_STRTAB, new.tag(image_.DT_STRSZ) or 0)[: len(before)]
+    before = _strings(old)
+    after = _strings(new)[: len(before)]
     if image_.same_bytes(before, after):
         return True
     at = 0
@@ -106,9 +104,15 @@ def _free_strings(image: Image, strings: bytes, count: int) -> Iterator[tuple[in
                 yield start, end
 
 
+def _strings(image: Image) -> memoryview:
+    """Return the string table; where its size is missing, which musl does not read, all that may be of it."""
+    address = image.tag(image_.DT_STRTAB)
+    return image.data[:0] if address is None else image.at(address, image.tag(image_.DT_STRSZ))
+
+
 def _symbol_values(image: Image, count: int) -> Iterator[tuple[bytes, ...]]:
     """Yield (name, the rest) of each symbol; of the section index only what it says of the definition."""
-    strings = image.tagged(image_.DT_STRTAB, image.tag(image_.DT_STRSZ) or 0)
+    strings = bytes(_strings(image))
     table = image.tagged(image_.DT_SYMTAB, count * image.layout.sym.size)
     for fields in image.layout.sym.iter_unpack(table):
         if image.layout.bits == 64:
@@ -135,6 +139,14 @@ def _versions(image: Image) -> Iterator[tuple[int, ...]]:
             yield tuple(values)
             at += step
         left -= min(count, left)
+
+
+def version_libraries(image: Image) -> Iterator[tuple[int, int]]:
+    """Yield the address ranges of the names of libraries in DT_VERNEED, which follow those in DT_NEEDED."""
+    at = image.tag(image_.DT_VERNEED) or 0
+    for _, fields in _chain(image, image_.DT_VERNEED, struct.Struct(image.layout.order + "HHIII")):
+        yield at + 4, at + 8
+        at += fields[-1]
 
 
 def _chain(image: Image, tag: int, form: struct.Struct) -> Iterator[tuple[memoryview, tuple[int, ...]]]:
