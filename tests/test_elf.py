@@ -668,6 +668,20 @@ def test_a_dynamic_section_that_is_mapped_elsewhere_is_an_error() -> None:
         read_elf(bytes(data))
 
 
+def test_a_dynamic_section_of_no_size_is_an_error_where_there_is_one() -> None:
+    """Musl does not ask how long it is."""
+    data = bytearray(ElfFile().build())
+    image = read_image(bytes(data))
+    index, dynamic = next((i, s) for i, s in enumerate(image.segments) if s.type == image_.PT_DYNAMIC)
+    start = image.header.phoff + index * image.layout.phdr.size
+    image.layout.phdr.pack_into(data, start, *dynamic._replace(filesz=0))
+    with pytest.raises(ElfError, match="dynamic section has no end"):
+        read_elf(bytes(data))
+    load = image.segments[0]
+    image.layout.phdr.pack_into(data, image.header.phoff, *load._replace(filesz=0))
+    assert not read_elf(bytes(data)).dynamic
+
+
 def test_of_hash_tables_and_versions_the_first_counts_of_all_else_the_last() -> None:
     """search_vec and decode_vec."""
     twice = ((image_.DT_GNU_HASH, 1), (image_.DT_GNU_HASH, 2), (image_.DT_VERSYM, 3), (image_.DT_VERSYM, 4))

@@ -302,7 +302,8 @@ def _read_dynamic(
     view: memoryview, layout: Layout, segments: tuple[Segment, ...]
 ) -> tuple[int, tuple[tuple[int, int], ...]]:
     found = [segment for segment in segments if segment.type == PT_DYNAMIC]
-    if not any(segment.filesz for segment in found):
+    # A file with debug information only has none of what its segments map.
+    if not any(segment.filesz or _is_mapped(segment, segments) for segment in found):
         return 0, ()
     if len(found) > 1:
         raise ElfError(f"there are {len(found)} dynamic sections")
