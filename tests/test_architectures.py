@@ -15,6 +15,7 @@ from machines import Machine, build_probe, machines
 from musl_repair import Options, Sysroot, Tools, repair_wheel
 from musl_repair.editing import Editors, edit
 from musl_repair.elf import read_elf
+from musl_repair.elfimage import read_image
 from musl_repair.patchelf import find_patchelf
 from musl_repair.patches import Patch
 
@@ -142,3 +143,25 @@ def test_a_program_and_its_libraries_run_as_they_were_linked(architecture: str, 
     for machine in machines(architecture):
         done = machine.run(TESTDATA / architecture / "tool", libraries=tmp_path)
         assert (done.returncode, done.stdout) == (0, "42\n"), machine
+
+
+@pytest.mark.parametrize("program", ["tool", "tool-fixed"])
+def test_a_program_whose_dynamic_section_moved_runs(program: str, architecture: str, tmp_path: Path) -> None:
+    """Of free and of fixed addresses, with libraries that were renamed and lowered, found by a long rpath."""
+    (tmp_path / "libs").mkdir()
+    for name in ("libleaf-relr.so.1", "libmid.so.2"):
+        source = (TESTDATA / architecture / name).read_bytes()
+        (tmp_path / "libs" / RENAMES[read_elf(source).soname or ""]).write_bytes(
+            edited(architecture, source, renames=True)
+        )
+    before = (TESTDATA / architecture / program).read_bytes()
+    names = tuple((name, RENAMES[name]) for name in read_elf(before).needed if name in RENAMES)
+    patch = Patch(program, None, "$ORIGIN/" + "./" * 200 + "libs", names, added=(RENAMES["libleaf.so.1"],))
+    pages = 0x10000 if architecture in LARGE_PAGES else 0x1000
+    after = edit(before, read_elf(before), patch, Editors(), page_size=pages).content
+    assert read_image(after).dynamic_offset >= len(before)
+    (tmp_path / program).write_bytes(after)
+    (tmp_path / program).chmod(0o755)
+    for machine in machines(architecture):
+        done = machine.run(tmp_path / program)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "42\n", ""), machine

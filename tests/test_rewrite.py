@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from builders import ARCHITECTURES, SYSROOTS, TESTDATA, ElfFile, Symbol
-from machines import machines
 from musl_repair import elfimage as image_
 from musl_repair.editing import Editors, edit
 from musl_repair.elf import Elf, VersionNeed, read_elf
@@ -89,31 +88,6 @@ def test_every_edit_is_made_and_readelf_has_nothing_to_complain_of(
             assert re.findall(r"\(RPATH\) +Library rpath: \[(.*)\]", said) == [wanted.dt_rpath] * bool(wanted.dt_rpath)
             assert ("(RUNPATH)" in said) is (wanted.dt_runpath is not None)
             assert ("(RELR)" in said) is wanted.relr
-
-
-@pytest.mark.qemu
-def test_musl_runs_what_was_edited(architecture: str, tmp_path: Path) -> None:
-    """Lowered, renamed, moved to another folder, programs with a dynamic section that had to move among them."""
-    (tmp_path / "libs").mkdir()
-    leaf, mid = (TESTDATA / architecture / name for name in ("libleaf-relr.so.1", "libmid.so.2"))
-    names = {"libleaf.so.1": "libleaf-0123abcd.so.1", "libmid.so.2": "libmid-0123abcd.so.2"}
-    pages = 0x10000 if architecture in LARGE_PAGES else 0x1000
-    for file, rpath in ((leaf, "$ORIGIN"), (mid, "$ORIGIN")):
-        source = file.read_bytes()
-        elf = read_elf(source)
-        renames = tuple((name, names[name]) for name in elf.needed if name in names)
-        soname = names[elf.soname or ""]
-        patch = Patch(file.name, soname, rpath, renames, lower_relr=elf.relr)
-        (tmp_path / "libs" / soname).write_bytes(edited(source, patch, page_size=pages))
-    for program in ("tool", "tool-fixed"):
-        source = (TESTDATA / architecture / program).read_bytes()
-        renames = tuple((name, names[name]) for name in read_elf(source).needed if name in names)
-        patch = Patch(program, None, "$ORIGIN/" + "./" * 200 + "libs", renames)
-        (tmp_path / program).write_bytes(edited(source, patch, page_size=pages))
-        (tmp_path / program).chmod(0o755)
-        for machine in machines(architecture):
-            done = machine.run(tmp_path / program)
-            assert (done.returncode, done.stdout, done.stderr) == (0, "42\n", ""), (machine, program)
 
 
 # Against patchelf
