@@ -275,8 +275,11 @@ def test_dynamic_entries_of_relr_go_and_no_others() -> None:
 
 
 def test_the_dynamic_section_moves_where_it_has_no_entry_to_spare() -> None:
-    recipe = Recipe(dynamic=((image_.DT_RELR, BASE + RELR), (image_.DT_RELRSZ, 8)))
-    lowered = lower_relr(recipe.build())
+    data = bytearray(Recipe(dynamic=((image_.DT_RELR, BASE + RELR), (image_.DT_RELRSZ, 8))).build())
+    behind = slice(DYNAMIC + 3 * 16, DYNAMIC + 5 * 16)
+    data[behind] = b"\xaa" * 32
+    lowered = lower_relr(bytes(data))
+    assert lowered[behind] == data[behind]
     assert entries(lowered) == [(START, 8, 3)]
     image = read_image(lowered)
     assert image.dynamic_offset > END

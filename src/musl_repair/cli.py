@@ -84,8 +84,8 @@ def main(arguments: list[str] | None = None) -> None:
     except click.ClickException as error:
         error.show()
         code = error.exit_code
-    except OSError as error:  # all that is read or written of a wheel has errors of its own
-        click.echo(f"error: cannot write what there is to say: {error.strerror}", err=True)
+    except OSError as error:  # of the output, mostly: all that is read or written of a wheel has errors of its own
+        click.echo(f"error: {error.filename or 'the output'}: {error.strerror or error}", err=True)
         code = 1
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted: what was not finished was not written", err=True)

@@ -117,7 +117,7 @@ class _Rewriting:
             self._write_entries(data, places[_DYNAMIC].offset, entries)
             # Code that asks for _DYNAMIC, as the linker placed it, finds there what has room: all that are no names.
             names = [index for index, (tag, _) in enumerate(entries) if tag in _NAMES][: len(entries) - room]
-            entries = [entry for index, entry in enumerate(entries) if index not in names]
+            entries = [entry for index, entry in enumerate(entries) if index not in names][:room]
         self._write_entries(data, self._image.dynamic_offset, entries)
 
     def _write_entries(self, data: bytearray, offset: int, entries: list[tuple[int, int]]) -> None:
