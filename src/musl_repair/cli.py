@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from importlib import import_module
 from typing import Final
@@ -75,6 +77,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the program: exit code 0 when done, 1 when a wheel cannot be or is not right, 2 for wrong usage."""
     try:
         code = cli.main(arguments, prog_name="musl-repair", standalone_mode=False)
+        sys.stdout.flush()  # while what goes wrong can still be told
     except MuslRepairError as error:
         from musl_repair.cli_options import say
         from musl_repair.report import error_text
@@ -85,9 +88,17 @@ def main(arguments: list[str] | None = None) -> None:
         error.show()
         code = error.exit_code
     except OSError as error:  # of the output, mostly: all that is read or written of a wheel has errors of its own
-        click.echo(f"error: {error.filename or 'the output'}: {error.strerror or error}", err=True)
+        if not isinstance(error, BrokenPipeError):  # who reads no further knows it
+            click.echo(f"error: {error.filename or 'the output'}: {error.strerror or error}", err=True)
+        _drop_output()
         code = 1
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted: what was not finished was not written", err=True)
         code = _INTERRUPTED
     sys.exit(code)
+
+
+def _drop_output() -> None:
+    """Let what could not be written go nowhere: at the end the interpreter would try once more, and exit with 120."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
