@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
 _FORMAT = 1
-_RELEASE = re.compile(r"(\d+)\.(\d+)\.(\d+)(?:[-_].*)?")
+_RELEASE = re.compile(r"([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})(?:[-_].*)?")
 
 
 class Release(NamedTuple):

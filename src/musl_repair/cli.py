@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import signal
 import sys
+import threading
 from importlib import import_module
-from typing import Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import click
 
 from musl_repair import __version__
+from musl_repair.cli_options import TRACEBACK, Stop, as_error, exit_code, say, say_error
 from musl_repair.errors import MuslRepairError
 
-_INTERRUPTED = 130
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_TRACEBACK: Final = "--traceback"
 _CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 """Commands have it from the group."""
+_GLOBAL: Final = ("--verbose", _TRACEBACK)
 _HOMES: Final = {
     "abi": "cli_inspect",
     "check": "cli_inspect",
@@ -40,8 +48,13 @@ class _Commands(click.Group):
         return command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args and not ctx.resilient_parsing:
+            say(ctx.get_help().splitlines())
+            ctx.exit(click.UsageError.exit_code)
+        if _TRACEBACK in args:  # it may stand behind the command, too
+            args = [_TRACEBACK, *(word for word in args if word != _TRACEBACK)]
         own = {*_HOMES, "-V", "--version", *ctx.help_option_names}
-        at = next((index for index, word in enumerate(args) if word.strip("v") != "-" and word != "--verbose"), None)
+        at = next((index for index, word in enumerate(args) if word.strip("v") != "-" and word not in _GLOBAL), None)
         if at is not None and args[at] not in own:
             _refuse_misspelt(args[at])
             args = [*args[:at], "repair", *args[at:]]
@@ -60,9 +73,10 @@ def _refuse_misspelt(word: str) -> None:
         raise click.UsageError(f"no such command: {word}; did you mean {near[0]}?")
 
 
-@click.group(cls=_Commands, context_settings=_CONTEXT, no_args_is_help=True)
+@click.group(cls=_Commands, context_settings=_CONTEXT)
 @click.version_option(__version__, "-V", "--version", prog_name="musl-repair")
 @click.option("-v", "--verbose", count=True, help="Tell more; the same as behind the command.")
+@click.option(_TRACEBACK, is_flag=True, expose_value=False, help="Show where an error in musl-repair itself came from.")
 @click.pass_context
 def cli(ctx: click.Context, *, verbose: int) -> None:
     """Turn wheels built on musl Linux into musllinux wheels that load everywhere their tag says.
@@ -74,31 +88,80 @@ def cli(ctx: click.Context, *, verbose: int) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the program: exit code 0 when done, 1 when a wheel cannot be or is not right, 2 for wrong usage."""
-    try:
-        code = cli.main(arguments, prog_name="musl-repair", standalone_mode=False)
-        sys.stdout.flush()  # while what goes wrong can still be told
-    except MuslRepairError as error:
-        from musl_repair.cli_options import say
-        from musl_repair.report import error_text
+    """Run the program and exit: with 0 when done, 1 when a wheel cannot be or is not right, 2 for wrong usage.
 
-        say([error_text(error)])
-        code = 1
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
-    except OSError as error:  # of the output, mostly: all that is read or written of a wheel has errors of its own
-        if not isinstance(error, BrokenPipeError):  # who reads no further knows it
-            click.echo(f"error: {error.filename or 'the output'}: {error.strerror or error}", err=True)
+    Stopped by a signal it exits with 128 and the signal's number.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    TRACEBACK.set(_TRACEBACK in words or os.environ.get("MUSL_REPAIR_TRACEBACK", "0") not in ("", "0"))
+    with _stoppable():
+        code = _run(words)
         _drop_output()
-        code = 1
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted: what was not finished was not written", err=True)
-        code = _INTERRUPTED
     sys.exit(code)
+
+
+def _run(words: list[str]) -> int:
+    """Run the program and return its exit code, whatever happens."""
+    try:
+        code: int = cli.main(words, prog_name="musl-repair", standalone_mode=False)
+        sys.stdout.flush()  # while what goes wrong can still be told
+    except click.ClickException as error:
+        _say_usage(error)
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt) as error:
+        say(["interrupted: what was not finished was not written"])
+        return exit_code(error.__cause__ if isinstance(error, click.Abort) else error)
+    except MuslRepairError as error:
+        say_error(error)
+        return 1
+    except OSError as error:  # of the output, mostly: what is read or written of a wheel has errors of its own
+        if error.errno == errno.ENOMEM:
+            say_error(as_error(error))
+        elif not isinstance(error, BrokenPipeError):  # who reads no further knows it
+            say([f"error: {error.filename or 'the output'}: {error.strerror or error}"])
+        return 1
+    except Exception as error:  # what nobody foresaw is one sentence, too
+        say_error(as_error(error))
+        return 1
+    return code
+
+
+def _say_usage(error: click.ClickException) -> None:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    if context is not None:
+        say([*context.get_usage().splitlines(), f"Try '{context.command_path} --help' for help.", ""])
+    say([f"Error: {error.format_message()}"])
+
+
+@contextlib.contextmanager
+def _stoppable() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the run as Ctrl-C does; not where they are ignored, as under nohup.
+
+    A process has handlers in its main thread only. Where another program has called this one, its own ones stay.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    ours = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_DFL]
+
+    def stop(number: int, _frame: object) -> NoReturn:
+        for each in ours:  # asked twice, it would leave what it cleans up
+            signal.signal(each, signal.SIG_IGN)
+        raise Stop(number)
+
+    try:
+        for number in ours:
+            signal.signal(number, stop)
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _drop_output() -> None:
     """Let what could not be written go nowhere: at the end the interpreter would try once more, and exit with 120."""
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -9,13 +10,15 @@ import click
 from musl_repair.cli_options import (
     file_argument,
     folders,
+    guarded,
     json_option,
     ldpaths_option,
     max_inflated_option,
     open_sysroot,
     option,
-    plain,
-    say,
+    put,
+    put_json,
+    say_error,
     sysroot_option,
 )
 from musl_repair.errors import MuslRepairError
@@ -48,20 +51,19 @@ def check(wheels: tuple[Path, ...], **arguments: Any) -> int:
     results, failed = [], False
     for wheel in wheels:
         try:
-            judgement = check_wheel(wheel, leniency, limits)
+            with guarded(wheel):
+                judgement = check_wheel(wheel, leniency, limits)
         except MuslRepairError as error:
             results.append(report.failure_json(wheel, error))
-            say([report.error_text(error)])
+            say_error(error)
             failed = True
             continue
         failed |= is_failure(judgement.findings, strict=arguments["strict"])
         results.append(report.judgement_json(wheel.name, judgement))
         if not arguments["as_json"]:
-            click.echo(plain("\n".join(report.judgement_lines(wheel.name, judgement))))
+            put(report.judgement_lines(wheel.name, judgement))
     if arguments["as_json"]:
-        import json
-
-        click.echo(json.dumps({"format": report.FORMAT, "wheels": results}, indent=2))
+        put_json({"format": report.FORMAT, "wheels": results})
     return 1 if failed else 0
 
 
@@ -91,6 +93,7 @@ def show(wheels: tuple[Path, ...], **arguments: Any) -> int:
     """Show what WHEELs need: musl, distributions, libraries and where they would come from."""
     from musl_repair import report
     from musl_repair.central import Limits
+    from musl_repair.console import console_for
     from musl_repair.options import Options
     from musl_repair.plan import make_plan
     from musl_repair.reading import read_wheel_file
@@ -107,20 +110,19 @@ def show(wheels: tuple[Path, ...], **arguments: Any) -> int:
     results, failed = [], False
     for wheel in wheels:
         try:
-            facts = read_wheel_file(wheel, Limits(arguments["max_inflated"]))
-            plan = make_plan(facts, sysroot, options)
+            with guarded(wheel):
+                facts = read_wheel_file(wheel, Limits(arguments["max_inflated"]))
+                plan = make_plan(facts, sysroot, options)
         except MuslRepairError as error:
             results.append(report.failure_json(wheel, error))
-            say([report.error_text(error)])
+            say_error(error)
             failed = True
             continue
         results.append(report.plan_json(plan, None))
         if not arguments["as_json"]:
-            print_plan(plan, facts)
+            print_plan(plan, facts, console_for(sys.stdout))
     if arguments["as_json"]:
-        import json
-
-        click.echo(json.dumps({"format": report.FORMAT, "wheels": results}, indent=2))
+        put_json({"format": report.FORMAT, "wheels": results})
     return 1 if failed else 0
 
 
@@ -132,12 +134,9 @@ def abi(names: tuple[str, ...], *, as_json: bool) -> int:
     from musl_repair.abi_report import symbol_json, symbol_lines
 
     if as_json:
-        import json
-
-        click.echo(json.dumps({"format": 1, "symbols": [symbol_json(name) for name in names]}, indent=2))
-        return 0
-    for name in names:
-        click.echo("\n".join(symbol_lines(name)))
+        put_json({"format": 1, "symbols": [symbol_json(name) for name in names]})
+    else:
+        put(line for name in names for line in symbol_lines(name))
     return 0
 
 
@@ -162,5 +161,5 @@ def lddtree(file: Path, *, sysroot: Path, ldpaths: str, max_inflated: int, verbo
     else:
         trees = (file_tree(root, root.place(file), tuple(map(root.locate, folders(ldpaths)))),)
     for tree in trees:
-        click.echo(plain("\n".join(tree_lines(tree, verbose=verbose))))
+        put(tree_lines(tree, verbose=verbose))
     return 1 if any(tree.missing for tree in trees) else 0

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import re
+import signal
+import sys
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from musl_repair.errors import MuslRepairError, ResourceError, UnforeseenError
+from musl_repair.printable import printable
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from musl_repair.sysroot import Sysroot
 
-_UNITS: Final = {"K": 10, "M": 20, "G": 30, "T": 40}
+_UNITS: Final = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
+_SIZE: Final = re.compile(r"([0-9]{1,20})([KMGT]?)", re.IGNORECASE)
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+TRACEBACK: Final = ContextVar("TRACEBACK", default=False)
+"""Whether an error that nobody foresaw is shown with where it came from."""
 
 
 def option(*names: str, also: tuple[str, ...] = (), **settings: Any) -> Callable[[Any], Any]:
@@ -60,10 +73,10 @@ json_option = option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 def _size(text: str) -> int:
     """Return a number of bytes: digits, and K, M, G or T for a power of 1024."""
-    digits, unit = (text[:-1], text[-1:].upper()) if text[-1:].upper() in _UNITS else (text, "")
-    if not (digits.isascii() and digits.isdigit()):
-        raise click.BadParameter(f"{text!r} is not a number of bytes, as 500M or 8G are")
-    return int(digits) << _UNITS.get(unit, 0)
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise click.BadParameter(f"{text[:40]!r} is not a number of bytes, as 500M or 8G are")
+    return int(match[1]) << _UNITS[match[2].upper()]
 
 
 def folders(ldpaths: str) -> list[Path]:
@@ -78,12 +91,104 @@ def open_sysroot(root: Path) -> Sysroot:
     return Sysroot(root)
 
 
-def plain(text: str) -> str:
-    """Return a text that any terminal can print: bytes of a name that are no characters become escapes."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+# All that is printed is printed here, but for tables and trees (console.py). Lines are made printable one by one, so
+# that a line end in a name does not begin a new one.
+
+
+def put(lines: Iterable[str]) -> None:
+    """Print lines to stdout: what was asked for."""
+    for line in lines:
+        click.echo(printable(line, sys.stdout.encoding), file=sys.stdout)
+
+
+def put_json(value: Any) -> None:
+    """Print a JSON value to stdout. Names are in it as they are, but for bytes that are no characters.
+
+    It is ASCII, and in one respect more careful than JSON must be: a CI runner obeys "##[" anywhere in a line.
+    """
+    import json
+
+    text = json.dumps(_without_surrogates(value), indent=2)
+    click.echo(text.replace("##", "#\\u0023"), file=sys.stdout)
+
+
+def _without_surrogates(value: Any) -> Any:
+    if isinstance(value, str):
+        return _SURROGATE.sub(lambda found: printable(found[0]), value)
+    if isinstance(value, dict):
+        return {_without_surrogates(key): _without_surrogates(item) for key, item in value.items()}
+    return [_without_surrogates(item) for item in value] if isinstance(value, list) else value
 
 
 def say(lines: Iterable[str]) -> None:
-    """Print lines to stderr."""
-    for line in lines:
-        click.echo(plain(line), err=True)
+    """Print lines to stderr: what there is to say. Where nobody can be told, that is no error."""
+    with contextlib.suppress(OSError):
+        for line in lines:
+            click.echo(printable(line, sys.stderr.encoding), file=sys.stderr)
+
+
+def annotate(lines: Iterable[str]) -> None:
+    """Print commands to a CI runner on stderr; whoever makes them makes printable what they are about."""
+    with contextlib.suppress(OSError):
+        for line in lines:
+            click.echo(line, file=sys.stderr)
+
+
+# What ends a wheel, or the run
+
+
+@contextlib.contextmanager
+def guarded(wheel: Path) -> Iterator[None]:
+    """Raise whatever goes wrong with a wheel as a MuslRepairError, so that the others have their turn."""
+    try:
+        yield
+    except MuslRepairError:
+        raise
+    except OSError as error:
+        if error.errno == errno.ENOMEM:
+            raise as_error(error) from error
+        raise ResourceError(f"{error.filename or wheel}: {error.strerror or error}") from error
+    except Exception as error:
+        raise as_error(error) from error
+
+
+def as_error(error: Exception) -> MuslRepairError:
+    """Return what is to be said of an exception that has no place of its own."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return ResourceError("there is not enough memory")
+    if isinstance(error, ImportError):
+        return ResourceError(f"the installation is not complete, or there is not enough memory: {error}")
+    import traceback  # here and below: seldom needed
+
+    what = "".join(traceback.format_exception_only(error))
+    told = UnforeseenError(
+        f"this is a bug in musl-repair ({what.strip()}); please report it, with the wheel if you can, "
+        "and with what the same command prints with --traceback"
+    )
+    told.__cause__ = error
+    return told
+
+
+def say_error(error: MuslRepairError) -> None:
+    """Print an error in full to stderr."""
+    from musl_repair.report import error_lines
+
+    say(error_lines(error))
+    if TRACEBACK.get() and isinstance(error, UnforeseenError):
+        import traceback
+
+        say(line for text in traceback.format_exception(error.__cause__) for line in text.rstrip("\n").split("\n"))
+
+
+class Stop(KeyboardInterrupt):
+    """A signal that asks the program to end, as Ctrl-C does."""
+
+    def __init__(self, number: int) -> None:
+        """Keep the signal's number."""
+        super().__init__()
+        self.number: Final = number
+
+
+def exit_code(stop: BaseException | None) -> int:
+    """Return the exit code that tells by which signal the program was stopped, as a shell has it."""
+    return 128 + (stop.number if isinstance(stop, Stop) else signal.SIGINT)

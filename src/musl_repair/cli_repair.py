@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import sysconfig
 import time
 from functools import cache, partial
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import click
 
 from musl_repair.cli_options import (
+    annotate,
     file_argument,
     folders,
+    guarded,
     json_option,
     ldpaths_option,
     max_inflated_option,
     open_sysroot,
     option,
+    put,
+    put_json,
     say,
+    say_error,
     sysroot_option,
 )
 from musl_repair.errors import MuslRepairError
@@ -33,6 +39,12 @@ if TYPE_CHECKING:
     from musl_repair.patchelf import Patchelf
     from musl_repair.repair import Repaired, Tools
     from musl_repair.sysroot import Sysroot
+
+
+_FIRST_SECOND: Final = -62135596800
+"""Of the year 1, before which a bill of materials has no time."""
+_LAST_SECOND: Final = 4354819199
+"""Of the year 2107, after which zip files have no date. (Milliseconds are thousands of years.)"""
 
 
 @click.command(short_help="Vendor what wheels need, and tag them musllinux.")
@@ -179,13 +191,10 @@ class _Repairing:
         tools, options = self._tools(), self._options(sysroot)
         failed = [wheel for wheel in self._wheels if not self._one(wheel, sysroot, options, tools)]
         if self._arguments["as_json"]:
-            import json
-
-            click.echo(json.dumps({"format": FORMAT, "wheels": self._results}, indent=2))
+            put_json({"format": FORMAT, "wheels": self._results})
         if len(self._wheels) > 1:
-            names = "".join(f"\n  {wheel.name}" for wheel in failed)
-            good = len(self._wheels) - len(failed)
-            click.echo(f"{good} of {len(self._wheels)} wheels done{'; failed:' if failed else ''}{names}", err=True)
+            good = f"{len(self._wheels) - len(failed)} of {len(self._wheels)} wheels done"
+            say([f"{good}; failed:" if failed else good, *(f"  {wheel.name}" for wheel in failed)])
         return 1 if failed else 0
 
     def _options(self, sysroot: Sysroot) -> Options:
@@ -246,15 +255,16 @@ class _Repairing:
 
         try:
             if self._arguments["dry_run"]:
-                repaired = Repaired(plan_wheel(wheel, sysroot, options, tools.limits), None)
+                with guarded(wheel):
+                    repaired = Repaired(plan_wheel(wheel, sysroot, options, tools.limits), None)
             else:
                 at, count = self._wheels.index(wheel) + 1, len(self._wheels)
-                with showing(wheel.name, at, count, sys.stderr) as progress:
+                with guarded(wheel), showing(wheel.name, at, count, sys.stderr) as progress:
                     tools = tools._replace(progress=progress)
                     repaired = repair_wheel(wheel, self._arguments["wheel_dir"], sysroot, options, tools)
         except MuslRepairError as error:
             self._results.append(report.failure_json(wheel, error))
-            say([report.error_text(error)])
+            say_error(error)
             self._publish(partial(error_markdown, wheel.name, error), error_commands(wheel.name, error))
             return False
         self._tell(repaired)
@@ -272,16 +282,16 @@ class _Repairing:
             say(report.trace_lines(plan))
         if output is None:
             if not self._arguments["as_json"]:
-                click.echo(report.plan_text(plan))
+                put(report.plan_lines(plan))
             return
         say([report.done_text(plan), *report.finding_lines(plan.findings)])
         if not self._arguments["as_json"]:
-            click.echo(str(output))
+            put([str(output)])
 
     def _publish(self, markdown: Callable[[], str], commands: Iterable[str]) -> None:
         """Tell the CI job: its summary in Markdown, which is made only for it, and GitHub by workflow commands."""
         if os.environ.get("GITHUB_ACTIONS") == "true":
-            say(commands)
+            annotate(commands)
         summary: Path | None = self._arguments["summary"]
         try:
             if summary is not None:
@@ -326,8 +336,11 @@ def _source_date(epoch: str | None) -> Date | None:
     """Return SOURCE_DATE_EPOCH (https://reproducible-builds.org/specs/source-date-epoch/) as a zip date in UTC."""
     if not epoch:
         return None
-    try:
-        moment = time.gmtime(int(epoch))
-    except (ValueError, OverflowError):
-        raise click.UsageError(f"SOURCE_DATE_EPOCH is not a number of seconds: {epoch!r}") from None
-    return moment[:6]
+    # "The value MUST be an ASCII representation of an integer", and "if the value is malformed, the build process
+    # SHOULD exit with a non-zero error code". What is before 1980 is written as 1980, as other tools do.
+    seconds = int(epoch) if re.fullmatch(r"-?[0-9]{1,12}", epoch) else None
+    if seconds is None or not _FIRST_SECOND <= seconds <= _LAST_SECOND:
+        raise click.UsageError(
+            f"SOURCE_DATE_EPOCH is not a number of seconds since 1970 up to the year 2107: {epoch[:40]!r}"
+        )
+    return time.gmtime(seconds)[:6]

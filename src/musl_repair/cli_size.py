@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
 from musl_repair.cli_options import (
+    exit_code,
     file_argument,
+    guarded,
     json_option,
     max_inflated_option,
     option,
-    plain,
+    put_json,
     say,
+    say_error,
 )
 from musl_repair.errors import MuslRepairError
 
@@ -24,7 +28,6 @@ if TYPE_CHECKING:
     from musl_repair.sizes import Sizes
     from musl_repair.vendored import Holder
 
-_INTERRUPTED = 130
 _Failures = list[tuple[Path, MuslRepairError]]
 
 
@@ -43,7 +46,7 @@ def size(
     than once (as the same file, build or library), and says what an image would save by sharing. A folder of wheels
     stands for them. Only --link changes anything, and it can be repeated and interrupted.
     """
-    from musl_repair.report import error_text
+    from musl_repair.console import console_for
     from musl_repair.size_report import linked_lines, print_sizes, sizes_json
 
     paths = _paths(sources)
@@ -54,19 +57,18 @@ def size(
     if link:
         try:
             linked = _link(sizes)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
             say(["interrupted: what is linked stays linked, the rest is as it was; the same command goes on"])
-            return _INTERRUPTED
+            return exit_code(stop)
         sizes, failures = _read(paths, max_inflated)
-    say(error_text(error) for _, error in failures)
+    for _, error in failures:
+        say_error(error)
     if html is not None:
         _write_page(html, sizes)
     if as_json:
-        import json
-
-        click.echo(json.dumps(sizes_json(sizes, failures, linked), indent=2))
+        put_json(sizes_json(sizes, failures, linked))
     elif sizes.holders:
-        print_sizes(sizes)
+        print_sizes(sizes, console_for(sys.stdout))
     if linked is not None:
         say(linked_lines(linked))
     return 1 if failures or (linked is not None and any(skipped.failed for skipped in linked.skipped)) else 0
@@ -93,7 +95,8 @@ def _read(paths: Iterable[Path], max_inflated: int) -> tuple[Sizes, _Failures]:
     failures: _Failures = []
     for path in paths:
         try:
-            found = read_site_packages(path) if path.is_dir() else (read_wheel_holder(path, Limits(max_inflated)),)
+            with guarded(path):
+                found = read_site_packages(path) if path.is_dir() else (read_wheel_holder(path, Limits(max_inflated)),)
         except MuslRepairError as error:
             failures.append((path, error))
             continue
@@ -112,7 +115,7 @@ def _write_page(html: Path, sizes: Sizes) -> None:
     from musl_repair.overlay import replace_file
     from musl_repair.treemap import page
 
-    content = plain(page(sizes)).encode()
+    content = page(sizes).encode()
 
     def write(out: BinaryIO) -> None:
         out.write(content)

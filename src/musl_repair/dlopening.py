@@ -57,7 +57,7 @@ def judge_notes(elfs: Mapping[PurePosixPath, Elf], names: Mapping[PurePosixPath,
     for path, elf in sorted(elfs.items()):
         faults = [fault for text in elf.dlopen_notes for fault in _parsed(text) if isinstance(fault, str)]
         if faults:
-            yield finding("dlopen-note-unreadable", names[path], "\n".join(dict.fromkeys(faults)))
+            yield finding("dlopen-note-unreadable", names[path], *dict.fromkeys(faults))
 
 
 def _parsed(text: str) -> list[Wish | str]:
@@ -87,10 +87,10 @@ def _wish(entry: Any) -> Wish | str:
 
 
 def _line(text: str) -> str:
-    """Return a text of people as one line that is safe to print."""
-    return " ".join("".join(character if character.isprintable() else " " for character in text).split())
+    """Return a text of people as one line."""
+    return " ".join(text.split())
 
 
 def _is_soname(name: Any) -> bool:
-    """Whether a name can be one of a file: what else a note says ends in no path and on no terminal."""
+    """Whether a name can be one of a file: what else a note says ends in no path."""
     return isinstance(name, str) and name not in ("", ".", "..") and "/" not in name and name.isprintable()

@@ -38,6 +38,14 @@ class PatchError(MuslRepairError):
     """An edit of an ELF file failed, or left a file that is not what was planned."""
 
 
+class ResourceError(MuslRepairError):
+    """The system gives less than the work takes (memory, say), or fails to read or write."""
+
+
+class UnforeseenError(MuslRepairError):
+    """A bug in musl-repair: its cause is an exception that nobody foresaw."""
+
+
 class OutputError(MuslRepairError):
     """The new wheel cannot be written where it was asked for."""
 

@@ -6,6 +6,8 @@ from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from musl_repair.printable import printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -30,8 +32,8 @@ class Rule(NamedTuple):
 class Finding(NamedTuple):
     """One thing about a wheel that its user should know.
 
-    subject is what the finding is about (an archive name, a library, a tag); detail is who needs it and what was seen,
-    in lines.
+    subject is what the finding is about (an archive name, a library, a tag), as it is; detail is who needs it and what
+    was seen, in lines that are printable, so that each line end is ours.
     """
 
     code: str
@@ -40,13 +42,22 @@ class Finding(NamedTuple):
     detail: str
     remedy: str
 
+    @property
+    def lines(self) -> list[str]:
+        """The lines of the detail."""
+        return self.detail.split("\n")
+
 
 def finding(
-    code: str, subject: str, detail: str, *, remedy: str | None = None, severity: Severity | None = None
+    code: str, subject: str, *detail: str, remedy: str | None = None, severity: Severity | None = None
 ) -> Finding:
-    """Make a finding of a known code; remedy and severity replace the rule's own where more is known."""
+    """Make a finding of a known code, with a detail of these lines.
+
+    remedy and severity replace the rule's own where more is known.
+    """
     rule = RULES[code]
-    return Finding(code, severity or rule.severity, subject, detail, rule.remedy if remedy is None else remedy)
+    lines = "\n".join(map(printable, detail))
+    return Finding(code, severity or rule.severity, subject, lines, rule.remedy if remedy is None else remedy)
 
 
 def errors_in(findings: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from itertools import islice
+from threading import Event
 from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ _LOOKED_AT: Final = 64
 """How many names are looked at for some that there is memory for."""
 _MAX_HELD: Final = 24 << 20
 """Bytes of results that may wait for their turn before nothing new is begun."""
+_MOST_THREADS: Final = 256
+"""More than there are processors for; what a user asks for has no bound of its own."""
 _BEAT: Final = 0.1
 """Seconds. A signal that arrives in another thread does not wake the main one, which alone can act on it."""
 
@@ -41,19 +44,49 @@ def _tell_nobody(_name: str) -> None:
 def pipeline(jobs: int, progress: Callable[[str], None]) -> Iterator[Run]:
     """Give a `Run` that works on so many names at once; progress is called with each when its work begins.
 
-    What has not begun when the work ends, or is interrupted, never begins.
+    Where the system gives fewer threads (RLIMIT_NPROC, memory) it is fewer, and one by one where it gives none. What
+    has not begun when the work ends, or is interrupted, never begins.
     """
-    pool = ThreadPoolExecutor(jobs)
+    pool, jobs = _started_pool(min(jobs, _MOST_THREADS))
     try:
         yield Run(pool, jobs, progress)
     finally:
-        pool.shutdown(cancel_futures=True)
+        if pool is not None:
+            pool.shutdown(cancel_futures=True)
+
+
+def _started_pool(jobs: int) -> tuple[ThreadPoolExecutor | None, int]:
+    """Return a pool all of whose threads run already, and how many they are: later no start can fail.
+
+    Where not all can be had it takes half of what can: programs are processes, and writing takes a thread as well.
+    """
+    while jobs:
+        pool, all_there, started = ThreadPoolExecutor(jobs), Event(), 0
+        try:
+            for started in range(jobs):  # noqa: B007 - how many were started before one was not
+                pool.submit(all_there.wait)  # each waits, so that the next one gets a thread of its own
+        except RuntimeError:  # "can't start new thread"
+            jobs = started // 2
+        else:
+            return pool, jobs
+        finally:
+            all_there.set()
+        pool.shutdown()
+    return None, 1
 
 
 @contextmanager
 def beside(work: Callable[[], object]) -> Iterator[None]:
-    """Do some work in a thread while the body runs, and wait for it. What either raises is raised; the body's first."""
-    with ThreadPoolExecutor(1) as pool:
+    """Do some work in a thread while the body runs, and wait for it. What either raises is raised; the body's first.
+
+    Where there is no thread to be had it is done when the body has run.
+    """
+    pool, _ = _started_pool(1)
+    if pool is None:
+        yield
+        work()
+        return
+    with pool:
         done = pool.submit(work)
         yield
     done.result()
@@ -107,11 +140,16 @@ class Run(NamedTuple):
         pool = self.pool
         ordered = tuple(dict.fromkeys(names))
         if pool is None:
-            return map(make, ordered)
+            return self._one_by_one(make, ordered)
         queue = _Queue((name for name in (*ahead, *ordered) if not small(name)), cost)
         work = _Work(self, pool, make, queue, weigh)
         work.begin()
         return work.results(ordered, small)
+
+    def _one_by_one(self, make: Callable[[str], _Made], names: Iterable[str]) -> Iterator[_Made]:
+        for name in names:
+            self.progress(name)
+            yield make(name)
 
 
 class _Work(Generic[_Made]):

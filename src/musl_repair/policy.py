@@ -16,7 +16,7 @@ from musl_repair.errors import PlatformError
 if TYPE_CHECKING:
     from musl_repair.elf import Elf
 
-_TAG: Final = re.compile(r"musllinux_(\d+)_(\d+)(?:_(\w+))?")
+_TAG: Final = re.compile(r"musllinux_([0-9]{1,9})_([0-9]{1,9})(?:_(\w+))?")
 _EF_ARM_ABI_FLOAT_SOFT: Final = 0x200
 _EF_PPC64_ABI: Final = 3
 _EF_RISCV_FLOAT_ABI: Final = 6

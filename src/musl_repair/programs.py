@@ -70,7 +70,8 @@ class Programs:
         except OSError as error:
             raise PatchError(f"{command[0]} cannot be run: {error}") from error
         if process.returncode != 0:
-            raise PatchError(f"{command[0]} failed: {complained.strip() or f'exit status {process.returncode}'}")
+            why = "; ".join(complained.split("\n")).strip("; ") or f"exit status {process.returncode}"
+            raise PatchError(f"{command[0]} failed: {why}")
         return said
 
     def _outputs(self, process: subprocess.Popen[str], program: str | Path) -> tuple[str, str]:

@@ -6,6 +6,8 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, TextIO
 
+from musl_repair.printable import printable
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -45,18 +47,21 @@ class _Line:
             self._shown = self._show()
         if self._shown is not None:
             progress, task = self._shown
-            progress.update(task, description=_printable(f"{self._title}: {name.rpartition('/')[2]}"))
+            text = f"{self._title}: {name.rpartition('/')[2]}"
+            progress.update(task, description=printable(text, progress.console.encoding))
 
     def close(self) -> None:
         if self._shown is not None:
             self._shown[0].stop()
 
     def _show(self) -> tuple[Progress, TaskID]:
-        from rich.console import Console
         from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
-        columns = (SpinnerColumn(), BarColumn(20), TextColumn("{task.description}", markup=False))
-        console = Console(file=self._stream)
+        from musl_repair.console import console_for
+
+        console = console_for(self._stream)
+        spinner = SpinnerColumn("dots" if console.encoding.startswith("utf") else "line")
+        columns = (spinner, BarColumn(20), TextColumn("{task.description}", markup=False))
         progress = Progress(
             *columns,
             console=console,
@@ -67,10 +72,9 @@ class _Line:
         )
         # Of several wheels the bar says how many are done; of one, only that something is going on.
         task = progress.add_task("", total=self._count if self._count > 1 else None, completed=self._at - 1)
-        progress.start()
+        try:
+            progress.start()
+        except RuntimeError:  # the system gives no thread to draw with
+            progress.live.auto_refresh = False
+            progress.stop()
         return progress, task
-
-
-def _printable(text: str) -> str:
-    """Return a text that does nothing to a terminal: names in a wheel are somebody else's."""
-    return "".join(character if character.isprintable() else "?" for character in text)

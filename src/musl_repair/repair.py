@@ -143,5 +143,5 @@ def _verify(written: Path, plan: Plan, source: Facts, edited: Mapping[str, Elf],
     with Archive(written, _ANY_SIZE) as archive:
         wrong = errors_in(judge_wheel(read_facts(name, archive, run=run, known=known), leniency).findings)
     if wrong:
-        details = "\n".join(f"  {found.code}  {found.subject}: {found.detail}" for found in wrong)
-        raise PatchError(f"{name} is not right after the repair, so it was not kept:\n{details}")
+        details = "; ".join(f"{found.code}: {found.subject}: {', '.join(found.lines)}" for found in wrong)
+        raise PatchError(f"{name} is not right after the repair, so it was not kept: {details}")

@@ -24,11 +24,9 @@ FORMAT: Final = 1
 """Version of the JSON output: raised when a field changes its meaning or goes; new fields do not raise it."""
 
 
-def error_text(error: MuslRepairError) -> str:
+def error_lines(error: MuslRepairError) -> list[str]:
     """Return an error in full: what, where, what next."""
-    if isinstance(error, RefusedError):
-        return "\n".join([f"error: {error}", *finding_lines(error.findings)])
-    return f"error: {error}"
+    return [f"error: {error}", *(finding_lines(error.findings) if isinstance(error, RefusedError) else ())]
 
 
 def finding_lines(findings: Iterable[Finding]) -> list[str]:
@@ -44,7 +42,7 @@ def finding_lines(findings: Iterable[Finding]) -> list[str]:
     lines: list[str] = []
     keys = list(groups)
     for index, (severity, code, remedy, detail) in enumerate(keys):
-        first, *rest = _said(groups[keys[index]], detail)
+        first, *rest = _said(groups[keys[index]], *detail.split("\n"))
         lines.append(f"  {code:<{width}}  {first}")
         lines += [f"  {'':<{width}}  {line}" for line in rest]
         if index + 1 == len(keys) or keys[index + 1][:3] != (severity, code, remedy):
@@ -52,14 +50,13 @@ def finding_lines(findings: Iterable[Finding]) -> list[str]:
     return lines
 
 
-def _said(subjects: list[str], detail: str) -> list[str]:
-    first, *rest = detail.splitlines() or [""]
+def _said(subjects: list[str], first: str, *rest: str) -> list[str]:
     if len(subjects) == 1:
         return [f"{subjects[0]}{', ' if first.startswith('needed') else ': '}{first}", *rest]
     return [f"{len(subjects)} files: {first}", *rest, *(f"- {subject}" for subject in subjects)]
 
 
-def plan_text(plan: Plan) -> str:
+def plan_lines(plan: Plan) -> list[str]:
     """Return what a repair would do, for people."""
     lines = [f"{plan.wheel}"]
     if not plan.changes:
@@ -79,7 +76,7 @@ def plan_text(plan: Plan) -> str:
     if plan.architecture is not None and plan.reasons:
         lines.append(f"  needs   musl {plan.reasons[0].release} or later: {_first_causes(plan.reasons)}")
         lines.append(f"  runs on {where_it_runs(verdicts(plan.reasons, plan.architecture.name))}")
-    return "\n".join([*lines, *finding_lines(plan.findings)])
+    return [*lines, *finding_lines(plan.findings)]
 
 
 def wish_lines(wishes: Iterable[Wished]) -> Iterable[str]:

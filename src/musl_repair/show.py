@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.filesize import decimal
 from rich.markup import escape
 from rich.tree import Tree
@@ -17,34 +16,27 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import PurePosixPath
 
+    from musl_repair.console import SafeConsole
     from musl_repair.facts import Facts
     from musl_repair.plan import Plan
 
 _STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.NOTE: "dim"}
-_WIDE = 10_000
 _MOST_CAUSES = 4
 
 
-def print_plan(plan: Plan, facts: Facts, console: Console | None = None) -> None:
+def print_plan(plan: Plan, facts: Facts, console: SafeConsole) -> None:
     """Print what a wheel needs and what a repair would make of it; plain where there is no terminal."""
-    console = console or _console()
     console.print(f"[bold]{escape(str(plan.wheel))}[/]")
     for line in _verdict(plan):
         console.print(escape(line))
     for root in plan.resolution.roots:
         console.print(_tree(root, plan, facts))
     for line in wish_lines(plan.wishes):
-        console.print(escape(f"  {line}"), highlight=False)
+        console.print(escape(f"  {line}"))
     for severity in Severity:
         lines = finding_lines(found for found in plan.findings if found.severity is severity)
         for line in lines:
-            console.print(escape(line), style=_STYLES[severity], highlight=False)
-
-
-def _console() -> Console:
-    # A pipe has no width: lines are cut by whoever reads them. NO_COLOR is rich's own business.
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=_WIDE)
+            console.print(escape(line), style=_STYLES[severity])
 
 
 def _verdict(plan: Plan) -> Iterator[str]:

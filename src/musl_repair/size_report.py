@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from rich import box
-from rich.console import Console
 from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+    from musl_repair.console import SafeConsole
     from musl_repair.errors import MuslRepairError
     from musl_repair.linking import Linked
     from musl_repair.sizes import Build, Library, Savings, Sizes, Variant
@@ -24,18 +24,13 @@ if TYPE_CHECKING:
 
 FORMAT: Final = 1
 """Version of the JSON output, raised as that of report is."""
-_WIDE: Final = 10_000
 _ID: Final = 8
 """Digits of a hash that are shown."""
 
 
-def print_sizes(sizes: Sizes, console: Console | None = None) -> None:
+def print_sizes(sizes: Sizes, console: SafeConsole) -> None:
     """Print tables on a terminal, and plain columns where there is none."""
-    console = console or Console(highlight=False)
     plain = not console.is_terminal
-    if plain:
-        # A pipe has no width: lines are cut by whoever reads them.
-        console = Console(highlight=False, width=_WIDE, file=console.file)
     tables = [_holder_table(sizes, plain=plain), _library_table(sizes, plain=plain)]
     for table in tables if sizes.libraries else tables[:1]:
         with console.capture() as printed:

@@ -6,10 +6,12 @@ Source: GitHub's workflow commands and job summaries (Markdown with Mermaid grap
 from __future__ import annotations
 
 import re
+from html import escape
 from typing import TYPE_CHECKING, Final
 
 from musl_repair.errors import MuslRepairError, RefusedError
 from musl_repair.findings import Severity
+from musl_repair.printable import printable
 from musl_repair.requirement import lowest_release, verdicts, where_it_runs
 
 if TYPE_CHECKING:
@@ -67,15 +69,15 @@ def _graph(plan: Plan) -> Iterator[str]:
 
 def _quoted(name: str) -> str:
     """Return a name as the text of a Mermaid node: its own escapes, for HTML too."""
-    for character, escaped in (("#", "#35;"), ('"', "#quot;"), ("<", "#lt;"), (">", "#gt;"), ("\n", " ")):
-        name = name.replace(character, escaped)
-    return name
+    shown = printable(name)
+    for character, escaped in (("#", "#35;"), ('"', "#quot;"), ("<", "#lt;"), (">", "#gt;"), ("\\", "#92;")):
+        shown = shown.replace(character, escaped)
+    return shown
 
 
-def _text(text: str) -> str:
-    """Return text that is nothing but text to Markdown and HTML, in a table too."""
-    escaped = _SPECIAL.sub(r"\\\g<0>", text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
-    return "<br>".join(escaped.splitlines())
+def _text(*lines: str) -> str:
+    """Return lines that are nothing but text to Markdown and HTML, in a table too."""
+    return "<br>".join(_SPECIAL.sub(r"\\\g<0>", escape(printable(line), quote=False)) for line in lines)
 
 
 def _code(text: str) -> str:
@@ -88,7 +90,7 @@ def _findings(findings: Iterable[Finding]) -> Iterator[str]:
     if listed:
         yield from ("", "| finding | about | |", "|---|---|---|")
     for found in listed:
-        yield f"| {found.severity.value}: {found.code} | {_code(found.subject)} | {_text(found.detail)} |"
+        yield f"| {found.severity.value}: {found.code} | {_code(found.subject)} | {_text(*found.lines)} |"
 
 
 def error_markdown(wheel: str, error: MuslRepairError) -> str:
@@ -100,8 +102,9 @@ def error_markdown(wheel: str, error: MuslRepairError) -> str:
 def finding_commands(wheel: str, findings: Iterable[Finding]) -> Iterator[str]:
     """Yield findings as GitHub's workflow commands, which show them beside the job."""
     for found in findings:
-        text = f"{found.subject}: {found.detail}\n{found.remedy}"
-        yield f"::{_LEVELS[found.severity]} title={_property(f'{wheel}: {found.code}')}::{_data(text)}"
+        first, *rest = found.lines
+        text = _data(f"{found.subject}: {first}", *rest, found.remedy)
+        yield f"::{_LEVELS[found.severity]} title={_property(f'{wheel}: {found.code}')}::{text}"
 
 
 def error_commands(wheel: str, error: MuslRepairError) -> Iterator[str]:
@@ -112,8 +115,8 @@ def error_commands(wheel: str, error: MuslRepairError) -> Iterator[str]:
         yield f"::error title={_property(wheel)}::{_data(str(error))}"
 
 
-def _data(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+def _data(*lines: str) -> str:
+    return "%0A".join(printable(line).replace("%", "%25") for line in lines)
 
 
 def _property(text: str) -> str:

@@ -83,10 +83,10 @@ def judge_tag(name: WheelName, reasons: tuple[Reason, ...], arch: str) -> Iterat
     highest = broken[0].release
     if (highest.major, highest.minor) > (tag.major, tag.minor):
         remedy = f"ask for musllinux_{highest.major}_{highest.minor} (or for auto), or avoid what needs the newer musl"
-        yield finding("tag-too-low", str(tag), _because(broken), remedy=remedy)
+        yield finding("tag-too-low", str(tag), *_because(broken), remedy=remedy)
     else:
-        detail = f"{_because(broken)}\n{_distributions(tag, broken, arch)}"
-        yield finding("tag-promises-too-much", str(tag), detail, remedy=_remedy(broken, arch))
+        detail = [*_because(broken), _distributions(tag, broken, arch)]
+        yield finding("tag-promises-too-much", str(tag), *detail, remedy=_remedy(broken, arch))
 
 
 def _remedy(broken: tuple[Reason, ...], arch: str) -> str | None:
@@ -109,7 +109,7 @@ def _distributions(tag: MuslTag, broken: tuple[Reason, ...], arch: str) -> str:
     return f"runs on {where_it_runs(promised)}" + (f"; not on {failing}" if failing else "")
 
 
-def _because(reasons: Iterable[Reason]) -> str:
+def _because(reasons: Iterable[Reason]) -> list[str]:
     """Return the reasons as text, a line each for a cause and the files that have it."""
     files: dict[tuple[Release, str], list[str]] = {}
     for reason in reasons:
@@ -120,4 +120,4 @@ def _because(reasons: Iterable[Reason]) -> str:
     ]
     if len(lines) > _MOST_REASONS:
         lines = [*lines[:_MOST_REASONS], f"and {len(lines) - _MOST_REASONS} more"]
-    return "\n".join(lines)
+    return lines

@@ -5,11 +5,12 @@ Source: Bruls, Huizing, van Wijk: Squarified Treemaps (2000).
 
 from __future__ import annotations
 
-from html import escape
+import html
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rich.filesize import decimal
 
+from musl_repair.printable import printable
 from musl_repair.size_report import short_name
 from musl_repair.sizes import Kinship, library_name, vendored_size
 
@@ -181,16 +182,21 @@ def _frame(holder: Holder, area: Rectangle, libraries: dict[Copy, Library]) -> I
 def _file(copy: Copy, area: Rectangle, library: Library) -> str:
     kind = library.kinship(copy)
     others = [other.holder for other in library.copies if other is not copy]
-    where = f"\nalso in {', '.join(sorted({short_name(other) for other in others}))}" if others else ""
-    parts = [_title(f"{copy.member}\n{decimal(copy.size)}, {_SAID[kind]}{where}"), _box(area, f"file {kind.value}")]
+    where = [f"also in {', '.join(sorted({short_name(other) for other in others}))}"] if others else []
+    parts = [_title(copy.member, f"{decimal(copy.size)}, {_SAID[kind]}", *where), _box(area, f"file {kind.value}")]
     times = f" x{len(others) + 1}" if others else ""
     parts.append(_label(area, 14, "", library_name(copy) + times, library_name(copy)))
     parts.append(_label(area, 29, "quiet", decimal(copy.size)))
     return f"<g>{''.join(parts)}</g>"
 
 
-def _title(text: str) -> str:
-    return f"<title>{escape(text)}</title>"
+def _title(*lines: str) -> str:
+    return "<title>{}</title>".format("\n".join(map(_text, lines)))
+
+
+def _text(line: str) -> str:
+    """Return a line that is nothing but text to HTML, and does nothing to who reads it."""
+    return html.escape(printable(line))
 
 
 def _box(area: Rectangle, kind: str) -> str:
@@ -208,7 +214,7 @@ def _label(area: Rectangle, down: float, kind: str, *texts: str) -> str:
         if len(texts) == 1 or room < _LEAST:
             return ""
         shown = f"{texts[-1][: room - 1]}…"
-    return f'<text class="{kind}" x="{area.x + 5:.1f}" y="{area.y + down:.1f}">{escape(shown)}</text>'
+    return f'<text class="{kind}" x="{area.x + 5:.1f}" y="{area.y + down:.1f}">{_text(shown)}</text>'
 
 
 def _library_rows(sizes: Sizes) -> Iterator[str]:
@@ -224,8 +230,8 @@ def _library_rows(sizes: Sizes) -> Iterator[str]:
         counts = (len(library.copies), len(library.variants), len(library.builds))
         numbers = (decimal(library.size), *map(decimal, (saved.content, saved.build, saved.library)))
         cells = "".join(f'<td class="n">{cell}</td>' for cell in (*counts, *numbers))
-        where = escape(", ".join(map(short_name, library.holders)))
-        yield f"<tr><td>{escape(library.name)}</td>{cells}<td>{where}</td></tr>"
+        where = _text(", ".join(map(short_name, library.holders)))
+        yield f"<tr><td>{_text(library.name)}</td>{cells}<td>{where}</td></tr>"
     yield "</tbody></table></div>"
 
 
@@ -235,9 +241,9 @@ def _holder_rows(sizes: Sizes) -> Iterator[str]:
     yield from _table_start(("Wheel", "All files", "Vendored", "Libraries"), left={0, 3})
     for holder in sizes.holders:
         files = sorted(holder.copies, key=lambda copy: (-copy.size, copy.member))
-        listed = ", ".join(f"<code>{escape(library_name(copy))}</code> {decimal(copy.size)}" for copy in files)
+        listed = ", ".join(f"<code>{_text(library_name(copy))}</code> {decimal(copy.size)}" for copy in files)
         cells = "".join(f'<td class="n">{decimal(size)}</td>' for size in (holder.size, vendored_size(holder)))
-        yield f"<tr><td>{escape(short_name(holder.name))}</td>{cells}<td>{listed}</td></tr>"
+        yield f"<tr><td>{_text(short_name(holder.name))}</td>{cells}<td>{listed}</td></tr>"
     yield "</tbody></table></div>"
 
 

@@ -13,13 +13,7 @@ import itertools
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from packaging.utils import (
-    InvalidName,
-    InvalidWheelFilename,
-    canonicalize_name,
-    canonicalize_version,
-    parse_wheel_filename,
-)
+from packaging.utils import canonicalize_name, canonicalize_version, parse_wheel_filename
 
 from musl_repair.errors import WheelError
 
@@ -111,7 +105,7 @@ def parse_name(filename: str) -> WheelName:
     """Split a wheel's file name. Raises WheelError where it is not one."""
     try:
         parse_wheel_filename(filename)
-    except (InvalidWheelFilename, InvalidName) as error:
+    except ValueError as error:  # also where a number has more digits than Python reads
         raise WheelError(f"{filename} is not the name of a wheel: {error}") from error
     parts = filename.removesuffix(".whl").split("-")
     if any("/" in part or not part for part in parts):
@@ -142,9 +136,16 @@ def _dist_info(name: WheelName, archive: Archive) -> str:
     stem = found[0].removesuffix(".dist-info")
     distribution, _, version = stem.partition("-")
     same_name = canonicalize_name(distribution) == canonicalize_name(name.distribution)
-    if not same_name or canonicalize_version(version) != canonicalize_version(name.version):
+    if not same_name or not _same_version(version, name.version):
         raise WheelError(f"{name}: its folder {found[0]} is that of another project or version")
     return found[0]
+
+
+def _same_version(one: str, other: str) -> bool:
+    try:
+        return canonicalize_version(one) == canonicalize_version(other)
+    except ValueError:  # a number has more digits than Python reads
+        return one == other
 
 
 def _text(archive: Archive, member: str) -> str:
@@ -162,7 +163,7 @@ def _check_metadata(name: WheelName, member: str, text: str) -> None:
     fields = {key.lower(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
     project, version = fields.get("name", ""), fields.get("version", "")
     same_name = canonicalize_name(project) == canonicalize_name(name.distribution)
-    if not same_name or canonicalize_version(version) != canonicalize_version(name.version):
+    if not same_name or not _same_version(version, name.version):
         raise WheelError(f"{name}: its {member} is that of {project or 'no project'} {version or 'without version'}")
 
 

@@ -111,7 +111,7 @@ def judge_missing(needs: Iterable[Need], shown: Callable[[PurePosixPath], str]) 
     for need in needs:
         by_name.setdefault(need.name, []).append(need)
     for name, missing in sorted(by_name.items()):
-        yield finding("library-not-found", name, _search_report(missing, shown))
+        yield finding("library-not-found", name, *_search_report(missing, shown))
 
 
 def judge_excluded(resolution: Resolution, shown: Callable[[PurePosixPath], str]) -> Iterator[Finding]:
@@ -129,13 +129,13 @@ def judge_excluded(resolution: Resolution, shown: Callable[[PurePosixPath], str]
         yield finding("library-excluded-not-found", name, f"needed by {', '.join(users)}; no rpath leads to it")
 
 
-def _search_report(needs: list[Need], shown: Callable[[PurePosixPath], str]) -> str:
+def _search_report(needs: list[Need], shown: Callable[[PurePosixPath], str]) -> list[str]:
     requirers = dict.fromkeys(shown(need.needed_by) for need in needs)
     attempts = dict.fromkeys(attempt for need in needs for attempt in need.searched)
     folders = dict.fromkeys(_shortest(at.path.parent) for at in attempts if at.outcome == "no such file")
     refused = [f"{at.path} is there, but {at.outcome}" for at in attempts if at.outcome not in ("", "no such file")]
     looked = f"looked in {', '.join(folders)}" if folders else "a name with a slash is not searched for"
-    return "\n".join([f"needed by {', '.join(requirers)}", looked, *refused])
+    return [f"needed by {', '.join(requirers)}", looked, *refused]
 
 
 def _shortest(folder: PurePosixPath) -> str:
@@ -161,10 +161,10 @@ def judge_symbols(
     for name, paths in users.items():
         owners = [shown(path) for path, elf in resolution.elfs.items() if name in elf.exports]
         said = hint(name, architecture.name)
-        detail = f"needed by {', '.join(map(shown, paths))}" + (f"\n{said}" if said else "")
+        detail = [f"needed by {', '.join(map(shown, paths))}", *([said] if said else [])]
         if owners:
-            detail += f"\n{owners[0]} defines it, but is not among what is needed"
-        yield finding("symbol-not-found", name, detail, severity=Severity.WARNING if owners else None)
+            detail.append(f"{owners[0]} defines it, but is not among what is needed")
+        yield finding("symbol-not-found", name, *detail, severity=Severity.WARNING if owners else None)
 
 
 def judge_clashes(
