@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "musl_repair"
 
 LAYERS = (
-    ("words", ("findings", "errors")),
+    ("words", ("printable", "findings", "errors")),
     (
         "read",
         (
@@ -87,6 +87,7 @@ LAYERS = (
     (
         "tell",
         (
+            "console",
             "report",
             "summary",
             "show",
@@ -115,7 +116,7 @@ OWNERS = {
     "zipfile": {"archive", "central"},
     "subprocess": {"programs"},
     "click": COMMAND_LINE,
-    "rich": {"progress", "show", "size_report", "treemap"},
+    "rich": {"console", "progress", "show", "size_report", "treemap"},
     "zlib": {"codec"},
     "deflate": {"codec"},
     "tempfile": {"programs"},

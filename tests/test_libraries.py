@@ -249,7 +249,7 @@ def noted(*wishes: object, needed: tuple[str, ...] = ()) -> Elf:
 def test_wishes_are_read_in_order_with_their_defaults() -> None:
     file = noted({"soname": ["libz.so.1"], "feature": "zip", "description": "a\n b\x1b[1m"}, {"soname": ["b", "c"]})
     assert read_wishes(file) == (
-        Wish(("libz.so.1",), "recommended", "zip", "a b [1m"),
+        Wish(("libz.so.1",), "recommended", "zip", "a b\x1b[1m"),
         Wish(("b", "c"), "recommended"),
     )
 

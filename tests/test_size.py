@@ -20,11 +20,11 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
-from rich.console import Console
 
 from builders import ElfFile, Symbol, record_row, wheel_members, write_wheel
 from musl_repair import vendored
 from musl_repair.cli import cli
+from musl_repair.console import SafeConsole
 from musl_repair.errors import WheelError
 from musl_repair.linking import link_variants
 from musl_repair.size_report import print_sizes
@@ -288,7 +288,7 @@ def test_wheels_without_libraries(tmp_path: Path) -> None:
 def test_on_a_terminal_are_tables_of_its_width(tmp_path: Path) -> None:
     sizes = measure([read_wheel_holder(path) for path in wheels(tmp_path)])
     out = io.StringIO()
-    print_sizes(sizes, Console(file=out, force_terminal=True, width=90, _environ={}, highlight=False))
+    print_sizes(sizes, SafeConsole(file=out, force_terminal=True, width=90, _environ={}))
     assert "\x1b[1m" in out.getvalue()
     assert "\u2500" in out.getvalue()
     plain = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in out.getvalue().splitlines()]

@@ -16,6 +16,7 @@ from musl_repair.cli import main
 from musl_repair.errors import MuslRepairError, RefusedError
 from musl_repair.findings import finding
 from musl_repair.options import Options
+from musl_repair.printable import printable
 from musl_repair.repair import plan_wheel
 from musl_repair.summary import error_commands, error_markdown, finding_commands, plan_markdown
 from musl_repair.sysroot import Sysroot
@@ -99,7 +100,7 @@ def test_summary_of_a_wheel_without_elf_files(tmp_path: Path) -> None:
 
 
 def test_summary_of_a_refusal_lists_its_findings() -> None:
-    found = finding("library-not-found", "libz.so.1", "needed by _ext.so\nlooked in /<wheel>/demo.libs, /lib")
+    found = finding("library-not-found", "libz.so.1", "needed by _ext.so", "looked in /<wheel>/demo.libs, /lib")
     assert error_markdown(DEMO, RefusedError(DEMO, (found,))) == (
         f"## {DEMO}\n"
         "\n"
@@ -115,7 +116,7 @@ def test_summary_of_a_refusal_lists_its_findings() -> None:
 def test_text_of_others_stays_text_in_a_table() -> None:
     found = finding("library-not-found", NASTY, NASTY)
     text = error_markdown(DEMO, RefusedError(DEMO, (found,)))
-    escaped = 'a\\|b\\`c\\`&lt;img src=x&gt;&amp;amp;\\*d\\*\\_e\\_<br>::error::f\\#"'
+    escaped = r'a\|b\`c\`&lt;img src=x&gt;&amp;amp;\*d\*\_e\_\\n\\x3a:error\\x3a:f\#"'
     assert text.splitlines()[-1] == f"| error: library-not-found | <code>{escaped}</code> | {escaped} |"
 
 
@@ -130,23 +131,22 @@ def test_graph_escapes_names_and_has_an_end() -> None:
 
 def test_commands_of_findings_are_one_line_each_and_escaped() -> None:
     findings = (
-        finding("library-not-found", "libz.so.1", "needed by 100%.so\r\nlooked in /lib"),
+        finding("library-not-found", "libz.so.1", "needed by 100%.so\r", "looked in /lib"),
         finding("rpath-token", "a.so", "the entry /usr/$LIB"),
         finding("executable-stack", NASTY, "PT_GNU_STACK"),
     )
     commands = list(finding_commands("a,b:c.whl", findings))
     assert commands == [
-        "::error title=a%2Cb%3Ac.whl%3A library-not-found::libz.so.1: needed by 100%25.so%0D%0Alooked in /lib"
+        "::error title=a%2Cb%3Ac.whl%3A library-not-found::libz.so.1: needed by 100%25.so\\r%0Alooked in /lib"
         f"%0A{findings[0].remedy}",
         f"::warning title=a%2Cb%3Ac.whl%3A rpath-token::a.so: the entry /usr/$LIB%0A{findings[1].remedy}",
-        "::notice title=a%2Cb%3Ac.whl%3A executable-stack::"
-        f"{NASTY.replace(chr(10), '%0A')}: PT_GNU_STACK%0A{findings[2].remedy}",
+        f"::notice title=a%2Cb%3Ac.whl%3A executable-stack::{printable(NASTY)}: PT_GNU_STACK%0A{findings[2].remedy}",
     ]
 
 
 def test_commands_of_other_errors() -> None:
     error = MuslRepairError("it is\n::set-output name=x::y")
-    assert list(error_commands(DEMO, error)) == [f"::error title={DEMO}::it is%0A::set-output name=x::y"]
+    assert list(error_commands(DEMO, error)) == [rf"::error title={DEMO}::it is\n\x3a:set-output name=x\x3a:y"]
     refused = RefusedError(DEMO, (finding("library-not-found", "libz.so.1", "needed by a.so"),))
     assert [line.split("::")[1] for line in error_commands(DEMO, refused)] == [
         f"error title={DEMO}%3A library-not-found"

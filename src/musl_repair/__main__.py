@@ -26,7 +26,7 @@ def main() -> None:
 
         cli.main()
     except (MemoryError, ImportError) as error:  # before there is anything that could say it better
-        os.write(2, f"error: there is not enough memory, or the installation is not complete {error}\n".encode())
+        os.write(2, f"error: musl-repair cannot start: {str(error) or 'there is not enough memory'}\n".encode())
         raise SystemExit(1) from None
 
 

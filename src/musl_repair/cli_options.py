@@ -156,8 +156,8 @@ def as_error(error: Exception) -> MuslRepairError:
     """Return what is to be said of an exception that has no place of its own."""
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return ResourceError("there is not enough memory")
-    if isinstance(error, ImportError):
-        return ResourceError(f"the installation is not complete, or there is not enough memory: {error}")
+    if isinstance(error, (ImportError, SystemError)):
+        return ResourceError(f"Python failed, for lack of memory or because the installation is not complete: {error}")
     import traceback  # here and below: seldom needed
 
     what = "".join(traceback.format_exception_only(error))

@@ -5,6 +5,7 @@ Source: RFC 1951. Which of the two compressed a file changes its bytes, never it
 
 from __future__ import annotations
 
+import mmap
 import struct
 import zlib
 from importlib import import_module
@@ -27,6 +28,8 @@ _PIECE: Final = 1 << 14
 """Bytes. musl's malloc gives larger ones fresh pages from the kernel each time, which takes ten times as long."""
 _CHUNK: Final = 1 << 18
 """Bytes of a stream that are looked at at once. Threads that take less get in each other's way."""
+_ROOM: Final = 4 << 20
+"""Bytes. libdeflate takes half a MiB for a compressor, and several threads may ask for one at once."""
 _WINDOW: Final = 1 << 15
 _HEADER: Final = struct.Struct("<BHH")
 _LAST_OR_COMPRESSED: Final = 0b111
@@ -39,10 +42,19 @@ LEVELS: Final = range(10)
 def compress(content: bytes | bytearray | memoryview, level: int) -> bytes | bytearray:
     """Return the content as a raw deflate stream."""
     if _libdeflate is not None:
+        _see_memory()
         stored: bytes | bytearray = _libdeflate.deflate_compress(content, level)
         return stored
     compressor = zlib.compressobj(level, zlib.DEFLATED, -zlib.MAX_WBITS)
     return compressor.compress(content) + compressor.flush()
+
+
+def _see_memory() -> None:
+    """Raise MemoryError where there is too little for libdeflate, which crashes the process for want of it."""
+    try:
+        mmap.mmap(-1, _ROOM).close()  # address space alone: it takes a few microseconds
+    except OSError as error:
+        raise MemoryError from error
 
 
 def inflate(stored: bytes, size: int) -> bytes | bytearray:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-_COMMAND: Final = re.compile(r":(?=:)|#(?=#\w*\[)")
-"""What a CI runner may take for a command; names have it most rarely, and no text of ours does."""
+_COMMAND: Final = re.compile(r":(?=:)|#(?=#\w*\\*\[)")
+"""What a CI runner may take for a command; names have it most rarely, and no text of ours does. In the markup of rich a
+backslash stands before the bracket."""
 
 
 def printable(text: str, encoding: str | None = None) -> str:
