@@ -1,7 +1,7 @@
 """Runs a repair again and again, and stops it at another place each time: `python killer.py REQUEST` (JSON).
 
-The request: arguments of musl-repair, folder of the new wheels, how ("kill", "interrupt" or "full"), steps (how many
-places), and old, the content of a target that is there before. The answer, JSON too: what became of each run.
+The request: arguments of musl-repair, folder of the new wheels, how ("kill", "interrupt", "terminate" or "full"), steps
+(how many places), and old, the content of a target that is there before. The answer, JSON too: what became of each run.
 A place is a call of a C function from the package's modules. The program is imported once and forked for each run.
 """
 
@@ -63,9 +63,10 @@ def in_child(arguments: list[str], counter: Counter, limit: int | None) -> tuple
 def quiet_main(arguments: list[str], counter: Counter) -> int:
     """Run the program without output; return its exit code."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        # Ctrl-C reaches the main thread only. And once a run was seen to spin on CPython 3.11 in a worker thread with a
-        # profile function, while the signal was waiting for the main thread; that the function is why, is a guess.
-        if counter.number != signal.SIGINT:
+        # Python's handlers run in the main thread only. And once a run was seen to spin on CPython 3.11 in a worker
+        # thread with a profile function, while the signal was waiting for the main thread; that the function is why, is
+        # a guess.
+        if counter.number not in (signal.SIGINT, signal.SIGTERM):
             threading.setprofile(counter)
         sys.setprofile(counter)
         try:
@@ -97,7 +98,9 @@ def prepare(folder: Path, old: dict[str, str]) -> None:
 def work(request: dict[str, Any]) -> dict[str, Any]:
     """Do what the request asks."""
     folder, arguments, steps = Path(request["folder"]), request["arguments"], request["steps"]
-    number = {"kill": signal.SIGKILL, "interrupt": signal.SIGINT, "full": 0}[request["how"]]
+    number = {"kill": signal.SIGKILL, "interrupt": signal.SIGINT, "terminate": signal.SIGTERM, "full": 0}[
+        request["how"]
+    ]
     prepare(folder, {})
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background ignore it
     code, calls = in_child(arguments, Counter(0, number), None)

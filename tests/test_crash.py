@@ -126,6 +126,18 @@ def test_interrupted_at_any_place_it_says_so_and_leaves_no_temporary_file(tmp_pa
     assert codes[130] > 100, codes
 
 
+def test_terminated_at_any_place_it_leaves_no_temporary_file(tmp_path: Path, whole: bytes) -> None:
+    found = stopped_runs("terminate", tmp_path / "out", 80)
+    good = {REPAIRED: hashlib.sha256(whole).hexdigest()}
+    for run in found["runs"]:
+        assert_old_or_whole(run, good)
+        assert run["others"] == [], run
+    codes = Counter(run["code"] for run in found["runs"])
+    # Before there are handlers, and when they are gone again, it simply ends; nothing has begun, or all is done.
+    assert set(codes) <= {143, 0, -signal.SIGTERM}, codes
+    assert codes[143] > 60, codes
+
+
 def hanging_patchelf(folder: Path, *first: str) -> Path:
     """Write a patchelf that writes its process id into a file "started", and hangs, after doing what first says."""
     program = folder / "patchelf"
@@ -147,9 +159,10 @@ def started(folder: Path) -> list[int]:
     return [int(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
-def heed_interrupts() -> None:
-    """Undo what a shell does to what it runs in the background, these tests perhaps: it ignores Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+def heed_signals() -> None:
+    """Undo what a shell, or nohup, does to what it runs in the background, these tests perhaps: it ignores signals."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 @contextmanager
@@ -163,7 +176,7 @@ def repairing(folder: Path, *options: str | Path) -> Iterator[subprocess.Popen[s
         text=True,
         env=environment(),
         start_new_session=True,
-        preexec_fn=heed_interrupts,
+        preexec_fn=heed_signals,
     ) as process:
         try:
             yield process
@@ -197,6 +210,84 @@ def test_ctrl_c_gives_130_and_a_sentence_whatever_programs_do(first: str, tmp_pa
     # Where programs die of the signal, others may have begun before the main thread saw it.
     assert len(started(tmp_path)) == 2 or (whole_group and first == ":")
     assert names(tmp_path / "out") == []
+
+
+def wait_for_program(folder: Path) -> None:
+    """Wait until patchelf has begun."""
+    deadline = time.monotonic() + SECONDS
+    while not started(folder) and time.monotonic() < deadline:
+        time.sleep(0.001)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_a_signal_to_end_gives_the_shell_s_code_and_a_sentence(number: signal.Signals, tmp_path: Path) -> None:
+    with repairing(tmp_path, "--patchelf", hanging_patchelf(tmp_path)) as process:
+        wait_for_program(tmp_path)
+        process.send_signal(number)
+        process.send_signal(number)  # impatience does not keep it from cleaning up
+        said, complained = process.communicate(timeout=SECONDS)
+    assert (process.returncode, said, complained.strip()) == (128 + number, "", INTERRUPTED)
+    assert not any(map(is_running, started(tmp_path)))
+    assert names(tmp_path / "out") == []
+
+
+def test_under_nohup_a_lost_terminal_does_not_end_it(tmp_path: Path) -> None:
+    own = Path(sys.executable).with_name("patchelf")
+    if not own.exists() or shutil.which("nohup") is None:
+        pytest.skip("there is no patchelf in this environment, or no nohup")
+    program = hanging_patchelf(tmp_path, f"echo $$ >>'{tmp_path}/started'; sleep 0.3; exec '{own}' \"$@\"")
+    command = ["nohup", *Run(tmp_path / "out", [DEMO_WHEEL, "--patchelf", program]).command()]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment()) as process:
+        wait_for_program(tmp_path)
+        process.send_signal(signal.SIGHUP)
+        process.communicate(timeout=SECONDS)
+    assert process.returncode == 0
+    assert names(tmp_path / "out") == [REPAIRED]
+
+
+def test_a_program_that_calls_it_keeps_its_handlers(tmp_path: Path) -> None:
+    """In its main thread for the time of the run, elsewhere not at all: signal.signal would raise ValueError there."""
+    code = """
+import signal, sys, threading
+from musl_repair.cli import main
+def run():
+    try:
+        main(sys.argv[1:])
+    except SystemExit as end:
+        print(end.code)
+def own(number, frame):
+    pass
+before = signal.getsignal(signal.SIGTERM)
+run()
+assert signal.getsignal(signal.SIGTERM) is before is signal.SIG_DFL
+signal.signal(signal.SIGTERM, own)
+run()
+assert signal.getsignal(signal.SIGTERM) is own
+thread = threading.Thread(target=run)
+thread.start()
+thread.join()
+"""
+    arguments = [str(DEMO_WHEEL), "--sysroot", str(SYSROOT), "-w", str(tmp_path)]
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment(), timeout=SECONDS)
+    assert (done.returncode, done.stdout.split()[1::2]) == (0, ["0", "0", "0"]), done.stderr
+
+
+def test_the_library_has_no_handlers(tmp_path: Path) -> None:
+    code = """
+import signal, sys
+from pathlib import Path
+from musl_repair import Options, Sysroot, Tools, repair_wheel
+kept = signal.signal
+def forbidden(*arguments):
+    raise AssertionError(arguments)
+signal.signal = forbidden
+wheel, sysroot, folder = map(Path, sys.argv[1:])
+print(repair_wheel(wheel, folder, Sysroot(sysroot), Options(), Tools(jobs=2)).output)
+"""
+    command = [sys.executable, "-c", code, str(DEMO_WHEEL), str(SYSROOT), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment(), timeout=SECONDS)
+    assert (done.returncode, done.stdout) == (0, f"{tmp_path / REPAIRED}\n"), done.stderr
 
 
 def test_an_error_in_one_file_does_not_wait_for_the_programs_of_others(tmp_path: Path) -> None:

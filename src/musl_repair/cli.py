@@ -20,6 +20,8 @@ from musl_repair.errors import MuslRepairError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_NAME: Final = "musl-repair"
+_COMPLETE: Final = "_MUSL_REPAIR_COMPLETE"
 _TRACEBACK: Final = "--traceback"
 _CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 """Commands have it from the group."""
@@ -74,7 +76,7 @@ def _refuse_misspelt(word: str) -> None:
 
 
 @click.group(cls=_Commands, context_settings=_CONTEXT)
-@click.version_option(__version__, "-V", "--version", prog_name="musl-repair")
+@click.version_option(__version__, "-V", "--version", prog_name=_NAME)
 @click.option("-v", "--verbose", count=True, help="Tell more; the same as behind the command.")
 @click.option(_TRACEBACK, is_flag=True, expose_value=False, help="Show where an error in musl-repair itself came from.")
 @click.pass_context
@@ -92,25 +94,30 @@ def main(arguments: list[str] | None = None) -> None:
 
     Stopped by a signal it exits with 128 and the signal's number.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    TRACEBACK.set(_TRACEBACK in words or os.environ.get("MUSL_REPAIR_TRACEBACK", "0") not in ("", "0"))
-    with _stoppable():
-        code = _run(words)
-        _drop_output()
-    sys.exit(code)
+    try:
+        words = list(sys.argv[1:] if arguments is None else arguments)
+        TRACEBACK.set(_TRACEBACK in words or os.environ.get("MUSL_REPAIR_TRACEBACK", "0") not in ("", "0"))
+        with _stoppable():
+            code = _run(words)
+            _drop_output()
+    except KeyboardInterrupt as stop:  # once more, or just before or after
+        code = exit_code(stop)
+    raise SystemExit(code)
 
 
 def _run(words: list[str]) -> int:
     """Run the program and return its exit code, whatever happens."""
     try:
-        code: int = cli.main(words, prog_name="musl-repair", standalone_mode=False)
+        code = _invoke(words)
         sys.stdout.flush()  # while what goes wrong can still be told
+    except click.exceptions.Exit as end:  # after --help and the like
+        return end.exit_code
     except click.ClickException as error:
         _say_usage(error)
         return error.exit_code
-    except (click.Abort, KeyboardInterrupt) as error:
-        say(["interrupted: what was not finished was not written"])
-        return exit_code(error.__cause__ if isinstance(error, click.Abort) else error)
+    except KeyboardInterrupt as stop:
+        say(["", "interrupted: what was not finished was not written"])  # behind the "^C" of a terminal
+        return exit_code(stop)
     except MuslRepairError as error:
         say_error(error)
         return 1
@@ -124,6 +131,18 @@ def _run(words: list[str]) -> int:
         say_error(as_error(error))
         return 1
     return code
+
+
+def _invoke(words: list[str]) -> int:
+    # Not by click's main(), which has answers of its own to interrupts and closed pipes.
+    instruction = os.environ.get(_COMPLETE)
+    if instruction:
+        from click.shell_completion import shell_complete
+
+        return shell_complete(cli, {}, _NAME, _COMPLETE, instruction)
+    with cli.make_context(_NAME, words) as context:
+        code: int = cli.invoke(context)
+        return code
 
 
 def _say_usage(error: click.ClickException) -> None:

@@ -189,6 +189,6 @@ class Stop(KeyboardInterrupt):
         self.number: Final = number
 
 
-def exit_code(stop: BaseException | None) -> int:
+def exit_code(stop: KeyboardInterrupt) -> int:
     """Return the exit code that tells by which signal the program was stopped, as a shell has it."""
     return 128 + (stop.number if isinstance(stop, Stop) else signal.SIGINT)

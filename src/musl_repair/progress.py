@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, TextIO
 
 from musl_repair.printable import printable
@@ -52,7 +52,8 @@ class _Line:
 
     def close(self) -> None:
         if self._shown is not None:
-            self._shown[0].stop()
+            with suppress(OSError):  # the terminal may be gone
+                self._shown[0].stop()
 
     def _show(self) -> tuple[Progress, TaskID]:
         from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
