@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from musl_repair.elf import Elf
     from musl_repair.graph import Resolution
 
-_GNU_SUFFIX: Final = re.compile(r"\.(?:cpython|pypy)-?([0-9])([0-9]{1,4})\w*-[\w-]*-linux-gnu\w*\.so$")
+_GNU_SUFFIX: Final = re.compile(r"\.(?:cpython|pypy)-?([0-9])([0-9]{1,4})(?![0-9])\w*-[\w-]*-linux-gnu\w*\.so$")
 _ISA_NAMES: Final = {1: "x86-64-v2", 2: "x86-64-v3", 3: "x86-64-v4"}
 """Bits of GNU_PROPERTY_X86_ISA_1_NEEDED above the baseline (x86-64 psABI)."""
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from musl_repair.patches import Patch
     from musl_repair.programs import Call, Loan
 
-_VERSION: Final = re.compile(r"patchelf ([0-9]{1,9}(?:\.[0-9]{1,9})*)")
+_VERSION: Final = re.compile(r"patchelf ([0-9]{1,9}(?:\.[0-9]{1,9})*)(?![0-9])")
 _FIRST_SOUND_WITH_SEVERAL: Final = (0, 14, 5)
 
 
