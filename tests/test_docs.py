@@ -40,7 +40,9 @@ is 0 when all is done, 1 when a wheel cannot be or is not right, 2 for wrong usa
 
 Every option can be set in the environment, as `MUSL_REPAIR_<OPTION>`: `MUSL_REPAIR_WHEEL_DIR`, `MUSL_REPAIR_STRICT=1`.
 `AUDITWHEEL_PLAT`, `AUDITWHEEL_ZIP_COMPRESSION_LEVEL`, `AUDITWHEEL_LD_LIBRARY_PATH` and `AUDITWHEEL_PATCHER` are obeyed
-too. `SOURCE_DATE_EPOCH` is the date of members that change.
+too. `SOURCE_DATE_EPOCH` is the date of members that change (up to the year 2107; before 1980 it is 1980).
+
+`--traceback` may stand anywhere.
 
 ## Completion
 

@@ -205,14 +205,10 @@ def endless(what: str) -> bytes:
 def test_number_without_end_in_a_wheel(what: str, tmp_path: Path) -> None:
     wheel = tmp_path / DEMO
     wheel.write_bytes(endless(what))
-    root = ("--sysroot", SYSROOT)
-    for command in (
-        ["check", wheel],
-        ["show", wheel, *root],
-        ["repair", wheel, *root, "-w", tmp_path],
-        ["size", wheel],
-    ):
-        done = run(*command)
+    root: list[str | Path] = ["--sysroot", SYSROOT]
+    more = {"check": [], "show": root, "repair": [*root, "-w", tmp_path], "size": []}
+    for command, arguments in more.items():
+        done = run(command, wheel, *arguments)
         assert done.returncode in (0, 1)
         assert "bug" not in done.stderr
         assert "Traceback" not in done.stderr
