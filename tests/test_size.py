@@ -8,6 +8,7 @@ import json
 import os
 import re
 import signal
+import stat
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -25,7 +26,7 @@ from builders import ElfFile, Symbol, record_row, wheel_members, write_wheel
 from musl_repair import vendored
 from musl_repair.cli import cli
 from musl_repair.console import SafeConsole
-from musl_repair.errors import WheelError
+from musl_repair.errors import OutputError, WheelError
 from musl_repair.linking import link_variants
 from musl_repair.size_report import print_sizes
 from musl_repair.sizes import Kinship, Savings, Sizes, identical, library_name, measure
@@ -283,6 +284,31 @@ def test_wheels_without_libraries(tmp_path: Path) -> None:
     assert code(result) == 0
     assert "no library stands there twice" in result.stdout
     assert "There are no vendored libraries." in (tmp_path / "page.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize("target", ["", ".", "..", "/"])
+def test_page_that_cannot_have_its_name(target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    wheel = wheels(tmp_path)[0]
+    before = sorted(tmp_path.iterdir())
+    result = run(wheel, "--html", target)
+    assert isinstance(result.exception, OutputError), result
+    assert "cannot write" in str(result.exception)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_page_does_not_take_the_place_of_what_is_no_file(tmp_path: Path) -> None:
+    """A FIFO stands for devices, which root would lose: /dev/stdout leads to one."""
+    wheel = wheels(tmp_path)[0]
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to("fifo")
+    for target in (tmp_path / "fifo", tmp_path / "link"):
+        result = run(wheel, "--html", target)
+        assert isinstance(result.exception, OutputError), result
+        assert "it is not a regular file" in str(result.exception)
+    assert stat.S_ISFIFO((tmp_path / "fifo").lstat().st_mode)
+    assert (tmp_path / "link").is_symlink()
+    assert not list(tmp_path.glob(".musl-repair*"))
 
 
 def test_on_a_terminal_are_tables_of_its_width(tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ import click
 
 from musl_repair.cli_options import (
     file_argument,
-    folders,
     guarded,
     json_option,
     ldpaths_option,
+    library_path,
     max_inflated_option,
     open_sysroot,
     option,
@@ -104,7 +104,7 @@ def show(wheels: tuple[Path, ...], **arguments: Any) -> int:
         platform=arguments["plat"],
         exclude=arguments["exclude"],
         polyfill=arguments["polyfill"],
-        library_path=tuple(sysroot.locate(folder) for folder in folders(arguments["ldpaths"])),
+        library_path=library_path(arguments["ldpaths"], sysroot),
         allow_pure=True,
     )
     results, failed = [], False
@@ -156,10 +156,11 @@ def lddtree(file: Path, *, sysroot: Path, ldpaths: str, max_inflated: int, verbo
     from musl_repair.reading import read_wheel_file
 
     root = open_sysroot(sysroot)
-    if file.suffix == ".whl":
-        trees = wheel_trees(read_wheel_file(file, Limits(max_inflated)))
-    else:
-        trees = (file_tree(root, root.place(file), tuple(map(root.locate, folders(ldpaths)))),)
+    with guarded(file):
+        if file.suffix == ".whl":
+            trees = wheel_trees(read_wheel_file(file, Limits(max_inflated)))
+        else:
+            trees = (file_tree(root, root.place(file), library_path(ldpaths, root)),)
     for tree in trees:
         put(tree_lines(tree, verbose=verbose))
     return 1 if any(tree.missing for tree in trees) else 0

@@ -18,6 +18,7 @@ from musl_repair.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from pathlib import PurePosixPath
 
     from musl_repair.sysroot import Sysroot
 
@@ -79,9 +80,11 @@ def _size(text: str) -> int:
     return int(match[1]) << _UNITS[match[2].upper()]
 
 
-def folders(ldpaths: str) -> list[Path]:
-    """Split a list of folders at its colons."""
-    return [Path(entry) for entry in ldpaths.split(":") if entry]
+def library_path(ldpaths: str, sysroot: Sysroot) -> tuple[PurePosixPath, ...]:
+    """Return the folders of a list with colons, as the sysroot's loader sees them. Raises SysrootError."""
+    folders = [Path(entry) for entry in ldpaths.split(":") if entry]
+    with guarded(Path(ldpaths)):
+        return tuple(map(sysroot.locate, folders))
 
 
 def open_sysroot(root: Path) -> Sysroot:

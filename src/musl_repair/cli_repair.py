@@ -16,10 +16,10 @@ import click
 from musl_repair.cli_options import (
     annotate,
     file_argument,
-    folders,
     guarded,
     json_option,
     ldpaths_option,
+    library_path,
     max_inflated_option,
     open_sysroot,
     option,
@@ -213,7 +213,7 @@ class _Repairing:
             polyfill=self._arguments["polyfill"],
             sbom=self._arguments["sbom"],
             licenses=self._arguments["licenses"],
-            library_path=tuple(sysroot.locate(folder) for folder in folders(self._arguments["ldpaths"])),
+            library_path=library_path(self._arguments["ldpaths"], sysroot),
             accepted=frozenset({"isa-level"} if self._arguments["disable_isa_ext_check"] else ()),
             strict=self._arguments["strict"],
             patcher=self._patcher(),
@@ -321,7 +321,8 @@ def _request(text: str, sysroot: Sysroot) -> str:
     """Return what is to be included, a path as the sysroot's loader sees it: the root's file, else this machine's."""
     files, separator, library = text.rpartition("=")
     if "/" in library and not (library.startswith("/") and sysroot.read(PurePosixPath(library)) is not None):
-        library = str(sysroot.place(Path(library)))
+        with guarded(Path(library)):
+            library = str(sysroot.place(Path(library)))
     return f"{files}{separator}{library}"
 
 

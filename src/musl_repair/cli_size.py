@@ -80,9 +80,10 @@ def _paths(sources: Iterable[Path]) -> tuple[Path, ...]:
 
     paths: dict[Path, Path] = {}
     for source in sources:
-        is_shelf = source.is_dir() and not any(source.glob("*.dist-info"))
-        for path in (wheels_in(source) if is_shelf else ()) or (source,):
-            paths.setdefault(path.resolve(), path)
+        with guarded(source):
+            is_shelf = source.is_dir() and not any(source.glob("*.dist-info"))
+            for path in (wheels_in(source) if is_shelf else ()) or (source,):
+                paths.setdefault(path.resolve(), path)
     return tuple(paths.values())
 
 

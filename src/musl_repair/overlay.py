@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import struct
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
@@ -112,6 +113,7 @@ def replace_file(target: Path, write: Callable[[BinaryIO], None], verify: Callab
     when it is verified and on the disk, both. The temporary name does not end as the target's does, so that no glob
     for wheels finds it.
     """
+    _refuse_what_is_no_file(target)
     temporary = target.with_name(f".musl-repair-{os.urandom(8).hex()}.tmp")
     try:
         with _create(temporary) as out:
@@ -126,6 +128,18 @@ def replace_file(target: Path, write: Callable[[BinaryIO], None], verify: Callab
     finally:
         _remove(temporary)
     _sync_folder(target.parent)
+
+
+def _refuse_what_is_no_file(target: Path) -> None:
+    """Raise OutputError where a rename would destroy a device, say: root may (`--html /dev/stdout`)."""
+    if not target.name:  # "." or ""
+        raise OutputError(f"cannot write {target}: it is a folder")
+    try:
+        mode = target.stat().st_mode
+    except OSError:  # there is none, or a link that leads nowhere
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # for a folder the rename says it
+        raise OutputError(f"cannot write {target}: it is not a regular file")
 
 
 def _create(temporary: Path) -> BinaryIO:
