@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from facts_by_hand import architecture, elf, glibc_elf
 from musl_repair.abi import architectures
+from musl_repair.elfimage import ET_EXEC
 from musl_repair.errors import PlatformError
+from musl_repair.loader import is_reserved
 from musl_repair.policy import (
     ARCHITECTURES,
     MuslTag,
@@ -98,6 +102,12 @@ def test_machine_class_and_byte_order_all_count() -> None:
         elf("ld64.so.2"),
         elf(versions=[("libm.so.6", "GLIBC_2.29")]),
         elf(versions=[("libc.so.6", "GLIBC_ABI_DT_RELR"), ("libc.so.6", "GLIBC_2.17")]),
+        elf(versions=[("libc.so.6", "GLIBC_PRIVATE")]),
+        elf("libresolv.so.2"),
+        elf("ld.so.1"),
+        elf(versions=[("ld-linux-x86-64.so.2", "GLIBC_2.3")]),
+        elf(interpreter="/lib64/ld-linux-x86-64.so.2", file_type=ET_EXEC),
+        elf(interpreter="/lib/ld64.so.1", file_type=ET_EXEC, arch="s390x"),
     ],
 )
 def test_glibc_is_recognised(file: object) -> None:
@@ -113,11 +123,39 @@ def test_glibc_is_recognised(file: object) -> None:
         elf(versions=[("libgcc_s.so.1", "GCC_3.0"), ("libstdc++.so.6", "GLIBCXX_3.4")]),
         elf(versions=[("libc.so.6", "GLIBC_ABI_DT_RELR")]),
         elf(versions=[("libfoo.so", "GLIBCISH_1")]),
+        elf(versions=[("libgcc_s.so.1", "GLIBC_2.0")], arch="aarch64"),
+        elf(versions=[("libgcc_s-1234abcd.so.1", "GLIBC_2.0")], arch="i686"),
+        elf(versions=[("libcrypt.so.1", "GLIBC_2.2.5")]),
+        elf("libld-linux.so.2", "ld-linux", "ld64.so"),
+        elf(interpreter="/lib64/ld-linux-x86-64.so.2"),
+        elf(interpreter="/lib/ld-musl-x86_64.so.1", file_type=ET_EXEC),
     ],
-    ids=["musl", "names alone", "musl's loader", "libstdc++'s versions", "what ld writes for DT_RELR", "look-alikes"],
+    ids=[
+        "musl", "names alone", "musl's loader", "libstdc++'s versions", "what ld writes for DT_RELR", "look-alikes",
+        "libgcc_s of many architectures", "libgcc_s, vendored", "libxcrypt", "other names", "a library's interpreter",
+        "a program of musl",
+    ],  # fmt: skip
 )
 def test_not_everything_is_glibc(file: object) -> None:
     assert not is_glibc_linked(file)  # type: ignore[arg-type] # parametrize has no types
+
+
+def libraries_of_glibc() -> list[str]:
+    """Return the names that Debian's package of glibc installs libraries under, without gconv's and the like."""
+    (files, *_) = [*Path("/var/lib/dpkg/info").glob("libc6:*.list"), None]
+    if files is None:
+        pytest.skip("no Debian with glibc: its database of packages says what belongs to it")
+    names = {Path(line).name for line in files.read_text().splitlines() if "/lib/" in line and "/gconv/" not in line}
+    return sorted(name for name in names if ".so" in name and name != "ld.so")
+
+
+def test_all_libraries_of_glibc_are_known() -> None:
+    names = [name for name in libraries_of_glibc() if not name.endswith((".cache", ".conf"))]
+    assert "libc.so.6" in names
+    assert [name for name in names if not is_glibc_linked(elf(versions=[(name, "GLIBC_2.17")]))] == []
+    # What musl does not take for itself, and no other project has, counts without a version.
+    alone = [name for name in names if not is_reserved(name) and name != "libnsl.so.1"]
+    assert [name for name in alone if not is_glibc_linked(elf(name))] == []
 
 
 # Tags

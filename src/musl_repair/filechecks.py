@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from musl_repair.abi import Feature, feature_since
 from musl_repair.findings import Finding, Severity, finding
 from musl_repair.graph import is_program
-from musl_repair.policy import Architecture, architecture_of, describe_target, is_glibc_linked
+from musl_repair.policy import Architecture, architecture_of, describe_target, glibc_evidence
 from musl_repair.relocations import RELOCATIONS
 from musl_repair.resolve import is_libpython, scheme_root
 from musl_repair.rpath import expand_entry, is_valid_entry, rpath_entries
@@ -45,14 +45,8 @@ def judge_targets(elfs: Mapping[str, Elf]) -> Iterator[Finding]:
         if architecture is None or not architecture.fits(elf):
             rest = "no musllinux tag names it" if architecture is None else f"the wheel is for {architecture.name}"
             yield finding("wrong-architecture", name, f"the file is for {describe_target(elf)}; {rest}")
-        elif is_glibc_linked(elf):
-            yield finding("glibc-linked", name, _glibc_evidence(elf))
-
-
-def _glibc_evidence(elf: Elf) -> str:
-    versions = sorted({need.version for need in elf.version_needs if need.version.startswith("GLIBC_")})
-    loaders = [name for name in elf.needed if name.startswith("ld")]
-    return "it asks for " + ", ".join([*loaders, *versions])
+        elif evidence := glibc_evidence(elf):
+            yield finding("glibc-linked", name, f"it asks for {', '.join(evidence)}")
 
 
 def judge_files(

@@ -11,12 +11,27 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from musl_repair import relocations
+from musl_repair.elfimage import ET_EXEC
 from musl_repair.errors import PlatformError
 
 if TYPE_CHECKING:
-    from musl_repair.elf import Elf
+    from musl_repair.elf import Elf, VersionNeed
 
 _TAG: Final = re.compile(r"musllinux_(\d+)_(\d+)(?:_(\w+))?")
+_GLIBC_LOADER: Final = re.compile(r"ld-linux[\w-]*\.so\.\d+|ld64\.so\.\d+|ld\.so\.1")
+_ONLY_GLIBC: Final = frozenset(
+    {
+        "libBrokenLocale.so.1", "libSegFault.so", "libanl.so.1", "libc_malloc_debug.so.0", "libcidn.so.1",
+        "libmemusage.so", "libmvec.so.1", "libnss_compat.so.2", "libnss_db.so.2", "libnss_dns.so.2",
+        "libnss_files.so.2", "libnss_hesiod.so.2", "libpcprofile.so", "libresolv.so.2", "libthread_db.so.1",
+    }
+)  # fmt: skip
+"""Libraries that nothing but glibc installs (glibc's shlib-versions)."""
+_GLIBC: Final = frozenset(
+    {"libc.so.6", "libdl.so.2", "libm.so.6", "libnsl.so.1", "libpthread.so.0", "librt.so.1", "libutil.so.1"}
+)
+"""Its others: musl takes most of the names for itself, and libnsl has a project of its own. libcrypt is not among them:
+libxcrypt, which is not glibc's, defines the same versions."""
 _EF_ARM_ABI_FLOAT_SOFT: Final = 0x200
 _EF_PPC64_ABI: Final = 3
 _EF_RISCV_FLOAT_ABI: Final = 6
@@ -86,13 +101,33 @@ def describe_target(elf: Elf) -> str:
 
 
 def is_glibc_linked(elf: Elf) -> bool:
-    """Whether a file was linked against glibc.
+    """Whether a file was linked against glibc."""
+    return bool(glibc_evidence(elf))
 
-    GLIBC_ABI_DT_RELR does not count: binutils writes it for DT_RELR alone, also on musl.
+
+def glibc_evidence(elf: Elf) -> tuple[str, ...]:
+    """Return what of a file is only there when it was linked against glibc: libraries, its loader, symbol versions.
+
+    A version counts by the library that it is asked of: libgcc_s defines one of the name GLIBC_2.0 for
+    __register_frame_info on most architectures (GCC's libgcc/config/*/libgcc-glibc.ver), on musl too. And it counts
+    by what it is: binutils writes GLIBC_ABI_DT_RELR and the like to mark a feature of the file, not a symbol.
     """
-    return any(name.startswith(("ld-linux", "ld64.so")) for name in elf.needed) or any(
-        need.version.startswith("GLIBC_") and need.version != "GLIBC_ABI_DT_RELR" for need in elf.version_needs
-    )
+    libraries = [name for name in elf.needed if _is_only_glibc(name)]
+    loader = elf.interpreter or ""
+    # Of a library nobody reads it.
+    if (elf.type == ET_EXEC or elf.pie) and _GLIBC_LOADER.fullmatch(loader.rpartition("/")[2]):
+        libraries.append(loader)
+    versions = {need.version for need in elf.version_needs if _is_glibc_version(need)}
+    return (*libraries, *sorted(versions))
+
+
+def _is_only_glibc(library: str) -> bool:
+    return library in _ONLY_GLIBC or _GLIBC_LOADER.fullmatch(library) is not None
+
+
+def _is_glibc_version(need: VersionNeed) -> bool:
+    from_glibc = need.library in _GLIBC or _is_only_glibc(need.library)
+    return from_glibc and need.version.startswith("GLIBC_") and not need.version.startswith("GLIBC_ABI_")
 
 
 class MuslTag(NamedTuple):
