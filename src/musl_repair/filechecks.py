@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from musl_repair.elf import Elf
     from musl_repair.graph import Resolution
 
-_GNU_SUFFIX: Final = re.compile(r"\.(?:cpython|pypy)-?(\d)(\d+)\w*-[\w-]*-linux-gnu\w*\.so$")
+_GNU_SUFFIX: Final = re.compile(r"\.cpython-(\d)(\d+)\w*-[\w-]*-linux-gnu\w*\.so$")
+"""CPython's: PyPy and GraalPy have the same suffix on every Linux."""
 _ISA_NAMES: Final = {1: "x86-64-v2", 2: "x86-64-v3", 3: "x86-64-v4"}
 """Bits of GNU_PROPERTY_X86_ISA_1_NEEDED above the baseline (x86-64 psABI)."""
 
@@ -56,12 +57,12 @@ def judge_files(
     loaded = _loaded_by_dlopen(resolution)
     for path, elf in resolution.elfs.items():
         name = names.get(path, str(path))
-        if path in loaded:
-            yield from _judge_tls(name, elf)
         # The relocations of a file for another machine have other numbers; it is wrong as a whole already.
         if architecture.fits(elf):
-            yield from _judge_relocations(name, elf, architecture)
             yield from _judge_machine(name, elf, architecture)
+            if not elf.relocates_itself:
+                yield from _judge_relocations(name, elf, architecture)
+                yield from _judge_tls(name, elf) if path in loaded else ()
         yield from _judge_suffix(name)
         yield from (
             finding("libpython-linked", name, f"it needs {needed}") for needed in elf.needed if is_libpython(needed)
@@ -88,15 +89,26 @@ def _judge_tls(name: str, elf: Elf) -> Iterator[Finding]:
 
 def _judge_relocations(name: str, elf: Elf, architecture: Architecture) -> Iterator[Finding]:
     machine = RELOCATIONS[architecture.machine]
-    irelative = machine.irelative in elf.relocation_types
-    if elf.ifuncs or irelative:
-        relocated = ["IRELATIVE relocations"] if irelative else []
-        yield finding("ifunc", name, ", ".join([*elf.ifuncs, *relocated]))
+    yield from _judge_ifuncs(name, elf, calls=machine.irelative in elf.relocation_types)
     tlsdesc = machine.tlsdesc if feature_since(Feature.TLSDESC, architecture.name) is not None else frozenset()
     known = (machine.names.keys() - machine.tlsdesc) | tlsdesc | {machine.irelative}
     unknown = [machine.name(number) for number in elf.relocation_types if number not in known]
     if unknown:
         yield finding("unsupported-relocation", name, ", ".join(unknown))
+
+
+def _judge_ifuncs(name: str, elf: Elf, *, calls: bool) -> Iterator[Finding]:
+    """do_relocs: "unsupported relocation type"; find_sym: OK_TYPES. What no relocation refers to is not looked up.
+
+    calls: the file has relocations that call such functions. What other files look up in vain is symbol-not-found.
+    """
+    wanted = {symbol for symbol, weak in elf.imports if not weak}
+    used = [ifunc for ifunc in elf.ifuncs if ifunc in wanted]
+    if used or calls:
+        yield finding("ifunc", name, ", ".join([*used, *(["IRELATIVE relocations"] if calls else [])]))
+    elif elf.ifuncs:
+        detail = f"it exports {', '.join(elf.ifuncs)}, which musl does not find; nothing in the file refers to it"
+        yield finding("ifunc", name, detail, remedy="nothing to do as long as nobody looks it up", severity=Severity.NOTE)
 
 
 def _judge_machine(name: str, elf: Elf, architecture: Architecture) -> Iterator[Finding]:

@@ -31,6 +31,14 @@ if TYPE_CHECKING:
 _SPELLINGS: Final = {"armv7l": ("armv6l", "armv8l"), "i686": ("i386", "i486", "i586")}
 """Other machine names that wheels of an architecture are tagged with by the machine that builds them."""
 _MOST_NAMES: Final = 8
+_ABI_NAMES: Final = frozenset(
+    {
+        "__cxa_atexit", "__cxa_finalize", "__stack_chk_fail", "__stack_chk_guard", "__tls_get_addr", "___tls_get_addr",
+        "__tls_get_offset",
+    }
+)  # fmt: skip
+"""What compilers call in musl, and what libstdc++, libssp or compiler-rt can have too (Itanium C++ ABI, ELF handling of
+thread-local storage); the ARM EABI's names, such as __aeabi_atexit of libstdc++, begin with __aeabi_."""
 
 
 def judge_record(facts: Facts) -> Iterator[Finding]:
@@ -167,12 +175,17 @@ def judge_symbols(
         yield finding("symbol-not-found", name, detail, severity=Severity.WARNING if owners else None)
 
 
+def _is_of_abi(name: str) -> bool:
+    """Whether the processor's ABI says what a function does: whichever of two that a call reaches, it is the same."""
+    return name in _ABI_NAMES or name.startswith("__aeabi_")
+
+
 def judge_clashes(
     resolution: Resolution, shown: Callable[[PurePosixPath], str], architecture: Architecture
 ) -> Iterator[Finding]:
     """Yield libraries whose functions lose against musl's of the same name."""
-    known = history(architecture.name)
-    for library, names in clashes(resolution, known.exports_now()).items():
+    names_of_musl = frozenset(name for name in history(architecture.name).exports_now() if not _is_of_abi(name))
+    for library, names in clashes(resolution, names_of_musl).items():
         if is_polyfill(library.name):
             continue  # that musl's own comes first is what it is made for
         listed = sorted(names)
