@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from facts_by_hand import architecture, elf, glibc_elf, of_code, program, reading, wheel_facts
-from musl_repair.abi import Release
+from musl_repair.abi import Release, history
 from musl_repair.binding import clashes, is_python_name, unbound_symbols
 from musl_repair.check import Leniency, code_files, judge_wheel
 from musl_repair.elfimage import ET_DYN, ET_EXEC
@@ -318,7 +318,13 @@ def test_relocations_of_another_machine_are_not_judged() -> None:
             Severity.NOTE,
             "DF_STATIC_TLS is set, but no relocation asks for it",
         ),
-        (elf()._replace(ifuncs=("memcpy",)), "ifunc", Severity.ERROR, "memcpy"),
+        (elf(imports=["memcpy"])._replace(ifuncs=("memcpy", "memset")), "ifunc", Severity.ERROR, "memcpy"),
+        (
+            elf(weak=["memcpy"])._replace(ifuncs=("memcpy",)),
+            "ifunc",
+            Severity.NOTE,
+            "it exports memcpy, which musl does not find; nothing in the file refers to it",
+        ),
         (elf()._replace(relocation_types=(8, 37)), "ifunc", Severity.ERROR, "IRELATIVE relocations"),
         (elf()._replace(relocation_types=(8, 32)), "unsupported-relocation", Severity.ERROR, "type 32"),
         (elf()._replace(exec_stack=True), "executable-stack", Severity.NOTE, "PT_GNU_STACK has the executable flag"),
@@ -334,7 +340,8 @@ def test_relocations_of_another_machine_are_not_judged() -> None:
     ids=[
         "initial-exec TLS",
         "the flag alone",
-        "IFUNC symbols",
+        "an IFUNC that is referred to",
+        "an IFUNC that is only exported",
         "IRELATIVE",
         "unknown relocations",
         "an executable stack",
@@ -355,8 +362,15 @@ def test_what_musl_or_the_machine_will_not_do(file: Elf, code: str, severity: Se
         elf()._replace(isa_needed=1),
         elf()._replace(page_size=0x1000),
         program()._replace(initial_exec=("own",), static_tls=True),
+        elf()._replace(pie=True, relocation_types=(8, 37), initial_exec=("own",)),
     ],
-    ids=["every relocation that musl knows", "the baseline", "4 KiB pages", "initial-exec TLS in a program"],
+    ids=[
+        "every relocation that musl knows",
+        "the baseline",
+        "4 KiB pages",
+        "initial-exec TLS in a program",
+        "a static program that relocates itself",
+    ],
 )
 def test_what_they_do(file: Elf) -> None:
     assert errors_in(judged({EXT: file})) == ()
@@ -389,6 +403,8 @@ def test_pages_are_the_architecture_s(arch: str, *, expected: bool) -> None:
         ("_ext.cpython-310-x86_64-linux-gnu.so", False),
         ("_ext.cpython-39-x86_64-linux-gnu.so", False),
         ("_ext.cpython-312-x86_64-linux-musl.so", False),
+        ("_ext.pypy311-pp73-x86_64-linux-gnu.so", False),
+        ("_ext.graalpy250-312-native-x86_64-linux.so", False),
         ("_ext.abi3.so", False),
         ("_ext.so", False),
     ],
@@ -491,6 +507,17 @@ def test_libc_s_own_name_wins() -> None:
     expected = ("libc-symbol-clash", Severity.WARNING, "demo/libin.so", f"printf; meant by {EXT}")
     assert only(judged(files)) == expected
     assert clashes(resolution_of({}), frozenset({"printf"})) == {}
+
+
+def test_a_function_of_the_processor_s_abi_is_the_same_in_musl() -> None:
+    """__aeabi_atexit of libstdc++ does what musl's does: the ARM EABI says what that is."""
+    names = ["__aeabi_atexit", "__aeabi_memcpy4", "__cxa_finalize", "__stack_chk_fail", "__tls_get_addr"]
+    assert history("armv7l").exports_now().issuperset(names)
+    files = {
+        EXT: elf("libin.so", rpath="$ORIGIN", imports=[*names, "puts"], arch="armv7l"),
+        "demo/libin.so": elf(exports=[*names, "puts"], arch="armv7l"),
+    }
+    assert only(judged(files, name=NAME.replace("x86_64", "armv7l")))[3] == f"puts; meant by {EXT}"
 
 
 def test_many_names_are_counted() -> None:

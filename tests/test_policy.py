@@ -131,10 +131,19 @@ def test_glibc_is_recognised(file: object) -> None:
         elf(interpreter="/lib/ld-musl-x86_64.so.1", file_type=ET_EXEC),
     ],
     ids=[
-        "musl", "names alone", "musl's loader", "libstdc++'s versions", "what ld writes for DT_RELR", "look-alikes",
-        "libgcc_s of many architectures", "libgcc_s, vendored", "libxcrypt", "other names", "a library's interpreter",
+        "musl",
+        "names alone",
+        "musl's loader",
+        "libstdc++'s versions",
+        "what ld writes for DT_RELR",
+        "look-alikes",
+        "libgcc_s of many architectures",
+        "libgcc_s, vendored",
+        "libxcrypt",
+        "other names",
+        "a library's interpreter",
         "a program of musl",
-    ],  # fmt: skip
+    ],
 )
 def test_not_everything_is_glibc(file: object) -> None:
     assert not is_glibc_linked(file)  # type: ignore[arg-type] # parametrize has no types

@@ -172,6 +172,26 @@ def test_readelf_has_nothing_to_warn_of(repaired: Path, tmp_path: Path, readelf:
         assert "GNU_BUILD_ID" in text or "NT_GNU_BUILD_ID" in text
 
 
+@pytest.mark.process
+def test_names_that_differ_in_case_or_unicode_form_are_files_of_their_own(tmp_path: Path) -> None:
+    """As pip installs them wherever there is musl: its file systems tell them apart."""
+    files = {
+        "demo/_ext.abi3.so": contents(DEMO_WHEEL)["demo/_ext.abi3.so"],
+        "demo/\u00e9": b"composed",
+        "demo/e\u0301": b"decomposed",
+        "demo/Data/file": b"upper",
+        "demo/data/file": b"lower",
+        "demo-1.0.dist-info/licenses/LICENSE": b"upper",
+        "demo-1.0.dist-info/licenses/license": b"lower",
+    }
+    output = repair(write_wheel(tmp_path, files), tmp_path / "out")
+    site = tmp_path / "site"
+    command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--target", str(site)]
+    target = ["--platform", "musllinux_1_2_x86_64", "--only-binary=:all:", "--python-version", "3.12"]
+    subprocess.run([*command, *target, str(output)], check=True)
+    assert {name: (site / name).read_bytes() for name in list(files)[1:]} == dict(list(files.items())[1:])
+
+
 def test_untouched_members_keep_their_compressed_bytes(repaired: Path) -> None:
     before, after = stored(demo(architecture_of(repaired))), stored(repaired)
     untouched = before.keys() - PATCHED

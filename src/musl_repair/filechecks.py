@@ -108,7 +108,9 @@ def _judge_ifuncs(name: str, elf: Elf, *, calls: bool) -> Iterator[Finding]:
         yield finding("ifunc", name, ", ".join([*used, *(["IRELATIVE relocations"] if calls else [])]))
     elif elf.ifuncs:
         detail = f"it exports {', '.join(elf.ifuncs)}, which musl does not find; nothing in the file refers to it"
-        yield finding("ifunc", name, detail, remedy="nothing to do as long as nobody looks it up", severity=Severity.NOTE)
+        yield finding(
+            "ifunc", name, detail, remedy="nothing to do as long as nobody looks it up", severity=Severity.NOTE
+        )
 
 
 def _judge_machine(name: str, elf: Elf, architecture: Architecture) -> Iterator[Finding]:
