@@ -252,7 +252,7 @@ def test_a_version_that_libgcc_calls_as_glibc_does_is_vendored_and_loads(
     )
     output = repair_wheel(wheel, tmp_path, Sysroot(root), Options(), Tools()).output
     assert output is not None
-    assert check_wheel(output).findings == ()
+    assert {finding.code for finding in check_wheel(output).findings} <= {"tag-not-on-pypi"}
     with zipfile.ZipFile(output) as archive:
         archive.extractall(tmp_path / "site")
     extension = tmp_path / "site" / "demo" / "_ext.so"

@@ -130,7 +130,9 @@ def _read(image: Image, tables: Elf | None) -> Elf:
         isa_needed=notes.isa_needed,
         dlopen_notes=notes.dlopen,
     )
-    return _with_dynamic(image, static, notes, tables) if image.dynamic else static
+    # What relocations mean is known of these machines only: those of MIPS have another form, say.
+    knows = image.dynamic and header.machine in RELOCATIONS
+    return _with_dynamic(image, static, notes, tables) if knows else static
 
 
 class _Tables(NamedTuple):

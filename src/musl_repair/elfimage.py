@@ -19,6 +19,7 @@ MAGIC: Final = b"\x7fELF"
 ET_REL: Final = 1
 ET_EXEC: Final = 2
 ET_DYN: Final = 3
+ET_CORE: Final = 4
 
 PT_LOAD: Final = 1
 PT_DYNAMIC: Final = 2

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from musl_repair.codefiles import sort_files
 from musl_repair.elf import Elf
 from musl_repair.errors import ElfError
-from musl_repair.filechecks import common_architecture
 from musl_repair.loader import Need, Scope, load
 from musl_repair.policy import architecture_of, describe_target
 from musl_repair.resolve import Search, resolve
@@ -49,7 +49,7 @@ def file_tree(sysroot: Sysroot, path: PurePosixPath, library_path: tuple[PurePos
 
 def wheel_trees(facts: Facts) -> tuple[Tree, ...]:
     """Return a tree for every file of a wheel that is not only loaded by others, on a system with nothing but musl."""
-    architecture = common_architecture(facts.elfs)
+    architecture = sort_files(facts).architecture
     if architecture is None:
         return ()
     files = facts.files()

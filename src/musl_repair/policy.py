@@ -76,6 +76,8 @@ ARCHITECTURES: Final = (
     Architecture("i686", "i386", relocations.EM_386, 32, True, 0x1000),
     Architecture("aarch64", "aarch64", relocations.EM_AARCH64, 64, True, 0x10000),
     Architecture("armv7l", "armhf", relocations.EM_ARM, 32, True, 0x1000),
+    # Of the files alone nothing here tells it from armv7l: a wheel is for it by the tag in its name.
+    Architecture("armv6l", "armhf", relocations.EM_ARM, 32, True, 0x1000),
     Architecture("ppc64le", "powerpc64le", relocations.EM_PPC64, 64, True, 0x10000),
     Architecture("s390x", "s390x", relocations.EM_S390, 64, False, 0x1000),
     Architecture("riscv64", "riscv64", relocations.EM_RISCV, 64, True, 0x1000),
@@ -83,8 +85,19 @@ ARCHITECTURES: Final = (
 )
 
 
+_SPELLINGS: Final = {"armv8l": "armv7l", "i386": "i686", "i486": "i686", "i586": "i686"}
+"""Other machine names that wheels of an architecture are tagged with by the machine that builds them."""
+_LINUX: Final = re.compile(r"(?:linux|manylinux(?:1|2010|2014|_\d+_\d+)|musllinux_\d+_\d+)_(\w*)")
+
+
+def machine_name(platform: str) -> str | None:
+    """Return the machine that a platform tag of Linux names, as wheel tags call it; None for all other tags."""
+    match = _LINUX.fullmatch(platform)
+    return None if match is None else _SPELLINGS.get(match[1], match[1])
+
+
 def architecture_of(elf: Elf) -> Architecture | None:
-    """Return the architecture that a file is for, or None where no wheel tag names it."""
+    """Return the architecture that a file is for, the first that it fits; None where no wheel tag names it."""
     for architecture in ARCHITECTURES:
         if architecture.fits(elf):
             return architecture

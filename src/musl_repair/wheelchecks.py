@@ -13,7 +13,7 @@ from musl_repair.abi import hint, history
 from musl_repair.binding import clashes
 from musl_repair.findings import Finding, Severity, finding
 from musl_repair.loader import is_reserved
-from musl_repair.policy import Architecture, parse_tag
+from musl_repair.policy import Architecture, machine_name
 from musl_repair.polyfill import is_polyfill
 from musl_repair.resolve import inside_entries
 from musl_repair.rpath import expand_entry
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from musl_repair.graph import Resolution
     from musl_repair.loader import Need
 
-_SPELLINGS: Final = {"armv7l": ("armv6l", "armv8l"), "i686": ("i386", "i486", "i586")}
-"""Other machine names that wheels of an architecture are tagged with by the machine that builds them."""
 _MOST_NAMES: Final = 8
 _ABI_NAMES: Final = frozenset(
     {
@@ -54,11 +52,8 @@ def judge_unlisted(facts: Facts) -> Iterator[Finding]:
 def judge_platforms(facts: Facts, architecture: Architecture) -> Iterator[Finding]:
     """Yield platform tags that name another machine than the ELF files."""
     for platform in facts.wheel.name.platforms:
-        tag = parse_tag(platform)
-        arch = tag.arch if tag is not None else platform.removeprefix("linux_")
-        if tag is None and arch == platform:
-            continue
-        if arch != architecture.name and arch not in _SPELLINGS.get(architecture.name, ()):
+        machine = machine_name(platform)
+        if machine not in (None, architecture.name) and not platform.startswith("manylinux"):
             detail = f"the file name says {platform}, the ELF files are for {architecture.name}"
             yield finding("tag-mismatch", str(facts.wheel.name), detail)
 
@@ -90,10 +85,10 @@ def judge_places(facts: Facts, elfs: Mapping[str, Elf]) -> Iterator[Finding]:
             yield finding("member-collision", names[0], f"{', '.join(names[1:])} is installed as {path} too")
 
 
-def judge_copies(facts: Facts) -> Iterator[Finding]:
+def judge_copies(facts: Facts, elfs: Mapping[str, Elf]) -> Iterator[Finding]:
     """Yield libraries that are in the wheel several times: of equal content, or of one build (equal build-id)."""
     groups: dict[str, list[str]] = {}
-    for name, elf in sorted(facts.elfs.items()):
+    for name, elf in sorted(elfs.items()):
         if elf.loadable:
             groups.setdefault(f"build-id {elf.build_id}" if elf.build_id else facts.readings[name].sha256, []).append(
                 name
