@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 from typing import TYPE_CHECKING, Final
 
 import pytest
+from click.testing import CliRunner
 
+from builders import write_wheel
 from facts_by_hand import architecture, elf, of_code, program, system, wheel_facts
 from musl_repair.check import judge_wheel
+from musl_repair.cli import cli
 from musl_repair.codefiles import ElfFiles, sort_files
 from musl_repair.elfimage import ET_CORE, ET_EXEC, ET_REL
 from musl_repair.errors import WheelError
@@ -15,9 +21,11 @@ from musl_repair.findings import Severity, errors_in
 from musl_repair.lddtree import wheel_trees
 from musl_repair.options import Options
 from musl_repair.plan import make_plan
+from musl_repair.repair import check_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from musl_repair.elf import Elf
     from musl_repair.findings import Finding
@@ -273,6 +281,27 @@ def test_a_wheel_with_nothing_but_data_has_nothing_to_repair() -> None:
     plan = make_plan(facts, system(), Options(allow_pure=True))
     assert (plan.changes, [found.code for found in plan.findings]) == (False, ["elf-data"])
     assert wheel_trees(facts) == ()
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("option", ["-static", "-static-pie"])
+def test_a_static_program_needs_nothing(option: str, tmp_path: Path) -> None:
+    """Nothing is loaded for it: it runs as it is."""
+    compiler = shutil.which("gcc")
+    if compiler is None or os.uname().machine != "x86_64":
+        pytest.skip("no gcc for x86_64 is installed")
+    source, tool = tmp_path / "tool.c", tmp_path / "tool"
+    # exit_group(42)
+    source.write_text('void _start(void) { __asm__("mov $231, %eax; mov $42, %edi; syscall"); }\n')
+    subprocess.run([compiler, option, "-nostdlib", "-o", tool, source], check=True)
+    assert subprocess.run([tool], check=False).returncode == 42
+    line = "  statically linked: nothing is loaded for it"
+    said = CliRunner().invoke(cli, ["lddtree", str(tool)], standalone_mode=False)
+    assert (said.return_value, said.stdout.splitlines()[1:]) == (0, [line])
+    wheel = write_wheel(tmp_path, {"demo-1.0.data/scripts/tool": tool.read_bytes()}, named("musllinux_1_2_x86_64"))
+    said = CliRunner().invoke(cli, ["lddtree", str(wheel)], standalone_mode=False)
+    assert (said.return_value, said.stdout.splitlines()) == (0, ["/<scripts>/tool", line])
+    assert check_wheel(wheel).findings == ()
 
 
 def test_data_are_no_trees() -> None:

@@ -88,8 +88,14 @@ class Elf(NamedTuple):
 
     @property
     def relocates_itself(self) -> bool:
-        """Whether the file is a static program: no loader touches it."""
+        """Whether the file is a static program that runs at any address: no loader touches it."""
         return self.pie and self.interpreter is None
+
+    @property
+    def is_static(self) -> bool:
+        """Whether the file is a static program, at a fixed address or not."""
+        fixed = self.type == image_.ET_EXEC and not self.dynamic and self.interpreter is None
+        return fixed or self.relocates_itself
 
     @property
     def loadable(self) -> bool:
