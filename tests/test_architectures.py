@@ -197,6 +197,18 @@ def test_a_dynamic_section_may_end_with_its_last_entry(
         assert answers(at_place, probe, tmp_path, renamed=renames) == EXPECTED, machine
 
 
+def test_a_library_that_is_cut_off_behind_its_segments_loads(architecture: str, probe: Path, tmp_path: Path) -> None:
+    """Only section headers are gone, which no loader reads: the file is as good as it was, edited or not."""
+    for name, source in sources(architecture).items():
+        lowered = edited(architecture, source)
+        end = max(segment.offset + segment.filesz for segment in read_image(lowered).loads)
+        cut = lowered[:end]
+        assert read_elf(cut) == read_elf(lowered)
+        (tmp_path / RENAMES.get(name, name)).write_bytes(edited(architecture, cut, renames=True))
+    for machine in machines(architecture):
+        assert answers(machine, probe, tmp_path, renamed=True) == EXPECTED, machine
+
+
 def test_a_hash_table_that_no_loader_reads_is_no_fault(architecture: str, probe: Path, tmp_path: Path) -> None:
     """On s390x lld makes words of 32 bits, where musl reads 64; beside DT_GNU_HASH musl does not read them."""
     source = tmp_path / "seven.c"
