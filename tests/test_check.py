@@ -489,6 +489,16 @@ def test_a_hint_is_given_where_there_is_one() -> None:
     assert len(detail.splitlines()) == 2
 
 
+def test_a_symbol_that_is_an_ifunc_is_not_found() -> None:
+    files = {EXT: elf("libin.so", imports=["one"], rpath="$ORIGIN"), "demo/libin.so": elf()._replace(ifuncs=("one",))}
+    found = judged(files)
+    assert [(one.code, one.severity) for one in found] == [
+        ("ifunc", Severity.NOTE),
+        ("symbol-not-found", Severity.ERROR),
+    ]
+    assert found[1].detail.splitlines()[1:] == ["demo/libin.so defines it as an IFUNC, which musl does not find"]
+
+
 def test_a_symbol_of_another_file_is_a_warning() -> None:
     found = judged({EXT: elf(imports=["one"]), "x.so": elf(exports=["one"])})
     assert only(found)[1] is Severity.WARNING

@@ -441,6 +441,21 @@ def test_an_architecture_without_a_tag_is_refused() -> None:
     assert found.detail.endswith("no musllinux tag names it")
 
 
+def test_armv6l_has_a_tag_of_its_own() -> None:
+    """Its musl is that of armv7l: Alpine calls the port armhf, and so is the loader called."""
+    name = "demo-1.0-cp312-cp312-linux_armv6l.whl"
+    facts = wheel_facts({EXT: elf("libfoo.so.1", imports=["statx"], arch="armv7l")}, name=name)
+    target = system({"/usr/lib/libfoo.so.1": elf(arch="armv7l")}, arch="armv7l")
+    plan = make_plan(facts, target, Options(polyfill=True))
+    assert str(plan.result) == "demo-1.0-cp312-cp312-musllinux_1_2_armv6l.whl"
+    assert plan.architecture == architecture("armv6l")
+    assert [str(graft.source) for graft in plan.grafts] == [
+        "/usr/lib/libfoo.so.1",
+        "/<musl-repair>/polyfill/armv6l/statx.so",
+    ]
+    assert codes(plan) == ["tag-not-on-pypi"]
+
+
 def test_versions_of_libgcc_are_not_glibc_s() -> None:
     """On aarch64 and others libgcc_s defines GLIBC_2.0 for __register_frame_info, on musl too."""
     gcc = elf("libc.so", soname="libgcc_s.so.1")

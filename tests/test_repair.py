@@ -171,6 +171,23 @@ def test_platform_accepts_the_wheel(repaired: Path, monkeypatch: pytest.MonkeyPa
     assert re.findall("^Tag: (.*)$", metadata, re.MULTILINE) == [str(tag) for tag in tags]
 
 
+def test_a_wheel_for_armv6l_is_installed_there_and_not_on_armv7l(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packaging._musllinux, "_get_musl_version", lambda _: packaging._musllinux._MuslVersion(1, 2))
+    wheel = tmp_path / demo("armv7l").name.replace("armv7l", "armv6l")
+    files = {name: content for name, content in contents(demo("armv7l")).items() if ".dist-info/" not in name}
+    output = repair(write_wheel(tmp_path, files, wheel.name), tmp_path / "out", "armv7l")
+    *_, tags = parse_wheel_filename(output.name)
+    platforms = {arch: set(packaging._musllinux.platform_tags([arch])) for arch in ("armv6l", "armv7l")}
+    assert {tag.platform for tag in tags} == {"musllinux_1_2_armv6l"}
+    assert {arch: {tag.platform for tag in tags} <= platforms[arch] for arch in platforms} == {
+        "armv6l": True,
+        "armv7l": False,
+    }
+    assert errors_in(check_wheel(output).findings) == ()
+
+
 def test_installer_finds_record_true(repaired: Path) -> None:
     with WheelFile.open(repaired) as wheel:
         wheel.validate_record()

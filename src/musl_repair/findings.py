@@ -84,7 +84,7 @@ RULES: Final = _rules(
     ),
     (
         "wrong-architecture", _E,
-        "An ELF file of the wheel is for another architecture than the rest, or than the sysroot.",
+        "An ELF file that something loads or runs is for another architecture than the wheel, or than the sysroot.",
         "build every file of the wheel for one architecture, and point --sysroot at a root of that architecture",
     ),
     (

@@ -167,6 +167,9 @@ def judge_symbols(
         detail = f"needed by {', '.join(map(shown, paths))}" + (f"\n{said}" if said else "")
         if owners:
             detail += f"\n{owners[0]} defines it, but is not among what is needed"
+        ifuncs = [shown(path) for path, elf in resolution.elfs.items() if name in elf.ifuncs]
+        if ifuncs:
+            detail += f"\n{ifuncs[0]} defines it as an IFUNC, which musl does not find"
         yield finding("symbol-not-found", name, detail, severity=Severity.WARNING if owners else None)
 
 
