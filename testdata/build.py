@@ -289,10 +289,12 @@ class Case:
         write_wheel(folder / f"{self.name}-1.0-cp312-cp312-{self.platform}.whl", members)
 
 
-def build_cases(folder: Path, x86: Bench, arm: Bench) -> None:
+def build_cases(folder: Path, x86: Bench, arm: Bench, loong: Bench) -> None:
     """Build a wheel for each thing that musl-repair finds wrong, and some with which nothing is."""
     for case in (*call_cases(x86, arm), *file_cases(x86, arm), *library_cases(x86), *wheel_cases(x86, arm)):
         case.write(folder)
+    pypi = loong.extension("call", "-z", "max-page-size=65536", calls="strlen")
+    Case("pypi", {"pypi/_ext.abi3.so": pypi}, "musllinux_1_2_loongarch64").write(folder)
 
 
 def call_cases(x86: Bench, arm: Bench) -> tuple[Case, ...]:
@@ -322,6 +324,7 @@ def file_cases(x86: Bench, arm: Bench) -> tuple[Case, ...]:
     return (
         Case("tls", {f"tls/{EXTENSION}": x86.extension("tls")}),
         Case("ifunc", {f"ifunc/{EXTENSION}": x86.extension("ifunc")}),
+        Case("ifunc_unused", {f"ifunc_unused/{EXTENSION}": x86.extension("ifunc_unused")}),
         Case("size", {f"size/{EXTENSION}": x86.extension("size")}),
         Case("isa", {f"isa/{EXTENSION}": x86.extension("isa")}),
         Case("stack", {f"stack/{EXTENSION}": x86.extension("call", "-z", "execstack", calls="strlen")}),
@@ -366,7 +369,10 @@ def wheel_cases(x86: Bench, arm: Bench) -> tuple[Case, ...]:
     return (
         Case("purelib", {f"purelib/{EXTENSION}": plain}, pure=True),
         Case("purelib_data", {f"purelib_data-1.0.data/purelib/purelib_data/{EXTENSION}": plain}),
-        Case("machine", {f"machine/{EXTENSION}": plain, f"machine/{ARM_EXTENSION}": other}),
+        # On x86_64 nobody looks for the second file of the one, and somebody does for that of the other.
+        Case("data", {f"data/{EXTENSION}": plain, f"data/{ARM_EXTENSION}": other}),
+        Case("machine", {f"machine/{EXTENSION}": plain, "machine/_two.abi3.so": other}),
+        Case("broken", {f"broken/{EXTENSION}": plain, "broken/libcut.so": plain[:1000]}),
         Case("tag", {f"tag/{EXTENSION}": plain}, "musllinux_1_2_aarch64"),
         Case("expansion", {f"expansion/{EXTENSION}": plain}, inside="linux_x86_64"),
         Case("record", {f"record/{EXTENSION}": plain}),
@@ -428,7 +434,7 @@ def build(root: Path) -> None:
             build_libraries(tools, root / arch.tag, sysroot)
             build_wheel(tools, root / "wheels" / f"demo-1.0-cp310-abi3-linux_{arch.tag}.whl", sysroot)
             benches[arch.tag] = Bench(tools, sysroot / "lib" / arch.loader)
-        build_cases(root / "cases", benches["x86_64"], benches["aarch64"])
+        build_cases(root / "cases", benches["x86_64"], benches["aarch64"], benches["loongarch64"])
 
 
 def built_files(root: Path) -> list[Path]:

@@ -175,8 +175,12 @@ def wheel_facts(
     tags: Iterable[str] | None = None,
     record_faults: Iterable[RecordFault] = (),
     unlisted: Iterable[str] = (),
+    broken: Mapping[str, str] | None = None,
 ) -> Facts:
-    """Make the facts of a wheel with these ELF files; tags are those of WHEEL if they are not the name's."""
+    """Make the facts of a wheel with these ELF files; tags are those of WHEEL if they are not the name's.
+
+    broken are ELF files that cannot be read, with the reason.
+    """
     parsed = parse_name(name)
     dist_info = f"{parsed.distribution}-{parsed.version}.dist-info"
     plain = _METADATA.format(pure="true" if pure else "false")
@@ -184,7 +188,10 @@ def wheel_facts(
     info = [f"{dist_info}/METADATA", f"{dist_info}/WHEEL", f"{dist_info}/RECORD"]
     return Facts(
         wheel=Wheel(parsed, dist_info, metadata, record=()),
-        readings={member: reading(member, elfs.get(member)) for member in (*others, *elfs, *info)},
+        readings={
+            **{member: reading(member, elfs.get(member)) for member in (*others, *elfs, *info)},
+            **{member: reading(member, None)._replace(broken=why) for member, why in (broken or {}).items()},
+        },
         record_faults=tuple(record_faults),
         unlisted=tuple(unlisted),
     )

@@ -119,17 +119,31 @@ def _kind(file: Path) -> tuple[int, int, bool] | None:
     return elf.machine, elf.bits, elf.little
 
 
-def build_probe(architecture: str, folder: Path) -> Path | None:
-    """Link the program that calls functions; None where there is no compiler (the extra `build`)."""
+def toolchain(architecture: str, folder: Path) -> Any:
+    """Return the compiler and linker of testdata's recipe, at work in a folder; None without the extra `build`."""
     if importlib.util.find_spec("ziglang") is None:
         return None
     recipe = _recipe()
     (arch,) = (arch for arch in recipe.ARCHES if arch.tag == architecture)
-    tools = recipe.Toolchain(arch, folder)
-    object_ = folder / "probe.o"
-    tools.run("cc", "-target", arch.triple, *arch.cflags, *recipe.CFLAGS, "-fno-builtin", "-c", PROBE, "-o", object_)
-    libc = SYSROOTS / architecture / "lib" / arch.loader
-    objects = (tools.compile("start"), object_, libc)
+    return recipe.Toolchain(arch, folder)
+
+
+def compiled(tools: Any, source: Path) -> Path:
+    """Compile a C file that is none of the recipe's."""
+    object_ = tools.work / f"{source.stem}.o"
+    target = ("-target", tools.arch.triple, *tools.arch.cflags)
+    tools.run("cc", *target, *_recipe().CFLAGS, "-fno-builtin", "-c", source, "-o", object_)
+    found: Path = object_
+    return found
+
+
+def build_probe(architecture: str, folder: Path) -> Path | None:
+    """Link the program that calls functions; None where there is no compiler (the extra `build`)."""
+    tools = toolchain(architecture, folder)
+    if tools is None:
+        return None
+    libc = SYSROOTS / architecture / "lib" / tools.arch.loader
+    objects = (tools.compile("start"), compiled(tools, PROBE), libc)
     program: Path = tools.link(folder / "probe.so", "-shared", "-e", "_start", *objects)
     return program
 

@@ -10,12 +10,13 @@ from typing import Final, Literal
 
 import pytest
 
-from builders import ARCHITECTURES, SYSROOTS, TESTDATA
-from machines import Machine, build_probe, machines
-from musl_repair import Options, Sysroot, Tools, repair_wheel
+from builders import ARCHITECTURES, SYSROOTS, TESTDATA, write_wheel
+from machines import Machine, build_probe, compiled, machines, toolchain
+from musl_repair import Options, Sysroot, Tools, check_wheel, repair_wheel
 from musl_repair.editing import Editors, edit
-from musl_repair.elf import read_elf
-from musl_repair.elfimage import read_image
+from musl_repair.elf import VersionNeed, read_elf
+from musl_repair.elfimage import PT_DYNAMIC, read_image
+from musl_repair.errors import ElfError
 from musl_repair.patchelf import find_patchelf
 from musl_repair.patches import Patch
 
@@ -165,3 +166,107 @@ def test_a_program_whose_dynamic_section_moved_runs(program: str, architecture: 
     for machine in machines(architecture):
         done = machine.run(tmp_path / program)
         assert (done.returncode, done.stdout, done.stderr) == (0, "42\n", ""), machine
+
+
+# What linkers make of files, and what of that loaders read
+
+
+def without_null(content: bytes) -> bytes:
+    """Return a file whose PT_DYNAMIC ends with its last entry, as ld --spare-dynamic-tags=0 makes it."""
+    data, image = bytearray(content), read_image(content)
+    index, dynamic = next((i, s) for i, s in enumerate(image.segments) if s.type == PT_DYNAMIC)
+    size = len(image.dynamic) * image.layout.dyn.size
+    header = image.layout.pack_segment(dynamic._replace(filesz=size, memsz=size))
+    place = image.header.phoff + index * len(header)
+    return bytes(data[:place] + header + data[place + len(header) :])
+
+
+@pytest.mark.parametrize("renames", [False, True], ids=["as it is", "edited"])
+def test_a_dynamic_section_may_end_with_its_last_entry(
+    architecture: str, probe: Path, tmp_path: Path, *, renames: bool
+) -> None:
+    for name, source in sources(architecture).items():
+        lowered = edited(architecture, source)
+        cut = without_null(lowered)
+        assert read_elf(cut) == read_elf(lowered)
+        content = edited(architecture, cut, renames=True) if renames else cut
+        (tmp_path / (RENAMES.get(name, name) if renames else name)).write_bytes(content)
+    for machine in machines(architecture):
+        search = () if renames else ("--library-path", str(tmp_path))
+        at_place = Machine(architecture, machine.version, (*machine.command, *search))
+        assert answers(at_place, probe, tmp_path, renamed=renames) == EXPECTED, machine
+
+
+def test_a_library_that_is_cut_off_behind_its_segments_loads(architecture: str, probe: Path, tmp_path: Path) -> None:
+    """Only section headers are gone, which no loader reads: the file is as good as it was, edited or not."""
+    for name, source in sources(architecture).items():
+        lowered = edited(architecture, source)
+        end = max(segment.offset + segment.filesz for segment in read_image(lowered).loads)
+        cut = lowered[:end]
+        assert read_elf(cut) == read_elf(lowered)
+        (tmp_path / RENAMES.get(name, name)).write_bytes(edited(architecture, cut, renames=True))
+    for machine in machines(architecture):
+        assert answers(machine, probe, tmp_path, renamed=True) == EXPECTED, machine
+
+
+def test_a_hash_table_that_no_loader_reads_is_no_fault(architecture: str, probe: Path, tmp_path: Path) -> None:
+    """On s390x lld makes words of 32 bits, where musl reads 64; beside DT_GNU_HASH musl does not read them."""
+    source = tmp_path / "seven.c"
+    source.write_text("int seven(int more);\nint seven(int more) { return 7 + more; }\n")
+    tools = toolchain(architecture, tmp_path)
+    for style in ("both", "sysv"):
+        library = tools.library(tmp_path / f"lib{style}.so", "", f"--hash-style={style}", compiled(tools, source))
+        readable = (architecture, style) != ("s390x", "sysv")
+        for machine in machines(architecture):
+            answer = machine.answers(probe, (library, "seven", 1))
+            assert (answer == "8\n") == readable, (style, machine)
+        if not readable:
+            with pytest.raises(ElfError, match="the hash table promises"):
+                read_elf(library.read_bytes())
+            continue
+        library.write_bytes(edited(architecture, library.read_bytes(), renames=True))
+        assert {machine.answers(probe, (library, "seven", 2)) for machine in machines(architecture)} == {"9\n"}
+
+
+LIBGCC: Final = {
+    "libgcc_s.so.1": ("void __register_frame_info(void) {}\nint _Unwind_Resume(void) { return 40; }\n", ()),
+    "libstdc++.so.6": (
+        "extern void __register_frame_info(void) __attribute__((weak));\nextern int _Unwind_Resume(void);\n"
+        "int caught(void) { return _Unwind_Resume() + (__register_frame_info ? 1 : 0); }\n",
+        ("libgcc_s.so.1",),
+    ),
+    "_ext.so": ("extern int caught(void);\nint answer(int more) { return caught() + more; }\n", ("libstdc++.so.6",)),
+}
+"""Name → source and needs of what is like GCC's libraries on musl: the version of the one function is named so on most
+architectures (libgcc/config/*/libgcc-glibc.ver)."""
+
+
+def test_a_version_that_libgcc_calls_as_glibc_does_is_vendored_and_loads(
+    architecture: str, probe: Path, tmp_path: Path
+) -> None:
+    root, wheel_folder = tmp_path / "root", tmp_path / "wheel"
+    shutil.copytree(SYSROOTS / architecture, root, symlinks=True)
+    tools, versions = toolchain(architecture, tmp_path), tmp_path / "libgcc.map"
+    versions.write_text("GLIBC_2.0 { __register_frame_info; };\nGCC_3.0 { _Unwind_Resume; } GLIBC_2.0;\n")
+    for name, (text, needs) in LIBGCC.items():
+        source = tmp_path / f"{name}.c"
+        source.write_text('#pragma GCC diagnostic ignored "-Wmissing-prototypes"\n' + text)
+        arguments = ("--version-script", versions) if name == "libgcc_s.so.1" else ()
+        place, soname = root / "usr/lib" / name, "" if name == "_ext.so" else name
+        libraries = (root / "usr/lib" / need for need in needs)
+        tools.library(place, soname, "--hash-style=gnu", *arguments, compiled(tools, source), *libraries)
+    wheel_folder.mkdir()
+    files = {"demo/_ext.so": (root / "usr/lib/_ext.so").read_bytes()}
+    wheel = write_wheel(wheel_folder, files, f"demo-1.0-cp310-abi3-linux_{architecture}.whl")
+    assert (
+        VersionNeed("libgcc_s.so.1", "GLIBC_2.0")
+        in read_elf((root / "usr/lib/libstdc++.so.6").read_bytes()).version_needs
+    )
+    output = repair_wheel(wheel, tmp_path, Sysroot(root), Options(), Tools()).output
+    assert output is not None
+    assert {finding.code for finding in check_wheel(output).findings} <= {"tag-not-on-pypi"}
+    with zipfile.ZipFile(output) as archive:
+        archive.extractall(tmp_path / "site")
+    extension = tmp_path / "site" / "demo" / "_ext.so"
+    answers = {machine.answers(probe, (extension, "answer", 1)) for machine in machines(architecture)}
+    assert answers == {"42\n"}

@@ -163,7 +163,7 @@ def end_changed(at: int, *values: int) -> bytes:
         (end_changed(8, 0xFFFF, 0xFFFF), "its zip64 end record is not before its end record"),
         (b"PK\5\6" + bytes(12) + b"\xff\xff\xff\xff" + bytes(2), "not a usable zip archive"),
         (raw_zip(Entry("a/b"), Entry("a", b"file")), "member 'a/b' lies in 'a', which is a file"),
-        (raw_zip(Entry("a"), Entry("A/", b"", mode=0o040755)), "lies in 'a', which is a file"),
+        (raw_zip(Entry("a"), Entry("a/", b"", mode=0o040755)), "lies in 'a', which is a file"),
     ],
 )
 def test_an_archive_that_contradicts_itself_is_refused(data: bytes, message: str, tmp_path: Path) -> None:
@@ -350,8 +350,6 @@ REFUSED_WHEN_OPENED: Final[Mapping[str, tuple[tuple[Entry, ...], str, str]]] = {
     "a line end": ((Entry("bad\n"),), r"bad\n", "line end"),
     "one name twice": ((Entry("bad"), GOOD, Entry("bad")), "bad", "is there twice"),
     "one name of one letter twice": ((Entry("b"), Entry("b")), "b", "is there twice"),
-    "names that differ in case": ((Entry("pkg/Bad"), Entry("pkg/bad")), "pkg/bad", "differs from 'pkg/Bad' only in"),
-    "names that differ in Unicode form": ((Entry("bäd"), Entry("ba\u0308d")), "ba\u0308d", "Unicode form"),
     "a symbolic link": ((Entry("bad", b"/etc", mode=0o120777),), "bad", "link or a device"),
     "a device": ((Entry("bad", b"", mode=0o020666),), "bad", "link or a device"),
     "a FIFO": ((Entry("bad", b"", mode=0o010644),), "bad", "link or a device"),

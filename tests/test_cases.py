@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import zipfile
 from typing import TYPE_CHECKING, Final
 
 import pytest
 from click.testing import CliRunner
 
 from builders import TESTDATA
+from machines import machines
 from musl_repair.cli import cli
 from musl_repair.findings import RULES
 from musl_repair.repair import check_wheel
@@ -21,8 +23,10 @@ ARM_EXT: Final = "_ext.cpython-312-aarch64-linux-musl.so"
 
 EXPECTED: Final[dict[str, set[tuple[str, str, str]]]] = {
     "atomics": {("tag-promises-too-much", "warning", "musllinux_1_2_aarch64")},
+    "broken": {("broken-elf", "warning", "broken/libcut.so")},
     "clash": {("libc-symbol-clash", "warning", "clash.libs/libcrypt.so.2")},
     "clean": set(),
+    "data": {("elf-data", "note", "data-1.0-cp312-cp312-musllinux_1_2_x86_64.whl")},
     "expansion": {("tag-mismatch", "error", "expansion-1.0-cp312-cp312-musllinux_1_2_x86_64.whl")},
     "fallocate": {("tag-promises-too-much", "warning", "musllinux_1_2_x86_64")},
     "fortify": {("symbol-not-found", "error", "__memcpy_chk")},
@@ -30,12 +34,14 @@ EXPECTED: Final[dict[str, set[tuple[str, str, str]]]] = {
     "grafted": set(),
     # musl's lookup does not see the symbol either.
     "ifunc": {("ifunc", "error", f"ifunc/{EXT}"), ("symbol-not-found", "error", "ifunc_chosen")},
+    "ifunc_unused": {("ifunc", "note", f"ifunc_unused/{EXT}")},
     "isa": {("isa-level", "error", f"isa/{EXT}")},
     "libpython": {("libpython-linked", "note", f"libpython/{EXT}")},
-    "machine": {("wrong-architecture", "error", f"machine/{ARM_EXT}")},
+    "machine": {("wrong-architecture", "error", "machine/_two.abi3.so")},
     "missing": {("library-not-found", "error", "libextra.so.1")},
     "outside": {("rpath-outside-wheel", "warning", f"outside/{EXT}")},
     "pages": {("page-alignment", "warning", f"pages/{ARM_EXT}")},
+    "pypi": {("tag-not-on-pypi", "note", "musllinux_1_2_loongarch64")},
     "purelib": {("elf-in-purelib", "warning", f"purelib/{EXT}")},
     "purelib_data": {("elf-in-purelib", "warning", f"purelib_data-1.0.data/purelib/purelib_data/{EXT}")},
     "reallocarray": {("tag-promises-too-much", "warning", "musllinux_1_2_x86_64")},
@@ -98,6 +104,28 @@ def test_fails_for_errors_and_with_strict_for_warnings(case: str) -> None:
         for options in ([], ["--strict"])
     ]
     assert codes == [int("error" in severities), int(bool({"error", "warning"} & severities))]
+
+
+@pytest.mark.qemu
+@pytest.mark.parametrize(
+    ("case", "said"),
+    [
+        ("ifunc", "ifunc_chosen: symbol not found"),
+        ("ifunc_unused", ""),
+        ("size", "unsupported relocation type 33"),
+        ("undefined", "nobody_has_this: symbol not found"),
+        ("clean", ""),
+    ],
+)
+def test_the_real_loader_says_the_same(case: str, said: str, tmp_path: Path) -> None:
+    musls = machines("x86_64")
+    if not musls:
+        pytest.skip("no musl of x86_64 that runs here")
+    with zipfile.ZipFile(wheel_of(case)) as wheel:
+        module = wheel.extract(f"{case}/{EXT}", tmp_path)
+    for machine in musls:
+        done = machine.run("--list", module)
+        assert (said in done.stderr, bool(done.stderr), done.returncode != 0) == (True, bool(said), bool(said)), machine
 
 
 # reallocarray came with musl 1.2.2: no musl 1.1 has it

@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from facts_by_hand import architecture, elf, glibc_elf, of_code, program, reading, wheel_facts
-from musl_repair.abi import Release
+from musl_repair.abi import Release, history
 from musl_repair.binding import clashes, is_python_name, unbound_symbols
-from musl_repair.check import Leniency, code_files, judge_wheel
-from musl_repair.elfimage import ET_DYN, ET_EXEC
+from musl_repair.check import Leniency, judge_wheel
 from musl_repair.errors import RefusedError
 from musl_repair.facts import RecordFault
-from musl_repair.filechecks import common_architecture
 from musl_repair.findings import RULES, Finding, Severity, errors_in, finding, is_failure
 from musl_repair.relocations import RELOCATIONS
 from musl_repair.resolve import Search, resolve
@@ -105,18 +103,6 @@ def test_reasons_are_part_of_the_judgement() -> None:
 def test_a_wheel_without_elf_files_has_no_architecture() -> None:
     judgement = judge_wheel(wheel_facts({}, name="demo-1.0-py3-none-any.whl"))
     assert (judgement.architecture, judgement.reasons, judgement.findings) == (None, (), ())
-
-
-def test_only_what_can_be_loaded_or_run_is_judged() -> None:
-    facts = wheel_facts({"a.o": elf(file_type=1), "b.so": elf(file_type=ET_DYN), "c": elf(file_type=ET_EXEC)})
-    assert list(code_files(facts)) == ["b.so", "c"]
-
-
-def test_most_files_decide_the_architecture() -> None:
-    files = {"a": elf(), "b": elf(arch="aarch64"), "c": elf(arch="aarch64"), "d": elf()._replace(machine=8)}
-    assert common_architecture(files) == architecture("aarch64")
-    assert common_architecture({"a": elf(), "b": elf(arch="aarch64")}) == architecture()
-    assert common_architecture({"d": elf()._replace(machine=8)}) is None
 
 
 def test_ignored_codes_are_not_told() -> None:
@@ -228,7 +214,7 @@ def test_a_tag_of_another_machine(platform: str) -> None:
     ("platform", "arch"),
     [
         ("linux_armv8l", "armv7l"),
-        ("linux_armv6l", "armv7l"),
+        ("linux_armv6l", "armv6l"),
         ("linux_i586", "i686"),
         ("manylinux_2_28_aarch64", "x86_64"),
         ("any", "x86_64"),
@@ -248,6 +234,15 @@ def test_the_tags_of_wheel_are_those_of_the_name() -> None:
     assert (
         judged({EXT: elf()}, name=several, tags=[f"{cp}-abi3-musllinux_1_2_x86_64" for cp in ("cp312", "cp311")]) == ()
     )
+
+
+@pytest.mark.parametrize(("arch", "expected"), [("armv6l", True), ("loongarch64", True), ("riscv64", False)])
+def test_pypi_does_not_take_every_tag(arch: str, *, expected: bool) -> None:
+    platform = f"musllinux_1_2_{arch}"
+    found = of_code(judged({EXT: elf(arch=arch)}, name=f"demo-1.0-cp312-cp312-{platform}.whl"), "tag-not-on-pypi")
+    note = (Severity.NOTE, platform, f"PyPI accepts no musllinux wheels for {arch}")
+    assert [(one.severity, one.subject, one.detail) for one in found] == ([note] if expected else [])
+    assert judged({EXT: elf(arch=arch)}, name=f"demo-1.0-cp312-cp312-linux_{arch}.whl") == ()
 
 
 # Record, places, copies
@@ -287,7 +282,8 @@ def test_copies_are_told_whatever_their_order() -> None:
 
 
 def test_glibc_and_other_machines_are_told_by_file() -> None:
-    found = judged({EXT: elf(), "b.so": elf(), "arm.so": elf(arch="aarch64"), "g.so": glibc_elf()})
+    arm = elf(arch="aarch64", exports=["PyInit_arm"])
+    found = judged({EXT: elf(), "b.so": elf(), "arm.so": arm, "g.so": glibc_elf()})
     assert [(one.code, one.subject) for one in errors_in(found)] == [
         ("glibc-linked", "g.so"),
         ("wrong-architecture", "arm.so"),
@@ -295,7 +291,7 @@ def test_glibc_and_other_machines_are_told_by_file() -> None:
 
 
 def test_relocations_of_another_machine_are_not_judged() -> None:
-    arm = elf(arch="aarch64")._replace(relocation_types=(1024, 1025))
+    arm = elf(arch="aarch64", exports=["PyInit_arm"])._replace(relocation_types=(1024, 1025))
     found = judged({EXT: elf(), "b.so": elf(), "arm.so": arm})
     assert {one.code for one in errors_in(found)} == {"wrong-architecture"}
 
@@ -318,7 +314,13 @@ def test_relocations_of_another_machine_are_not_judged() -> None:
             Severity.NOTE,
             "DF_STATIC_TLS is set, but no relocation asks for it",
         ),
-        (elf()._replace(ifuncs=("memcpy",)), "ifunc", Severity.ERROR, "memcpy"),
+        (elf(imports=["memcpy"])._replace(ifuncs=("memcpy", "memset")), "ifunc", Severity.ERROR, "memcpy"),
+        (
+            elf(weak=["memcpy"])._replace(ifuncs=("memcpy",)),
+            "ifunc",
+            Severity.NOTE,
+            "it exports memcpy, which musl does not find; nothing in the file refers to it",
+        ),
         (elf()._replace(relocation_types=(8, 37)), "ifunc", Severity.ERROR, "IRELATIVE relocations"),
         (elf()._replace(relocation_types=(8, 32)), "unsupported-relocation", Severity.ERROR, "type 32"),
         (elf()._replace(exec_stack=True), "executable-stack", Severity.NOTE, "PT_GNU_STACK has the executable flag"),
@@ -334,7 +336,8 @@ def test_relocations_of_another_machine_are_not_judged() -> None:
     ids=[
         "initial-exec TLS",
         "the flag alone",
-        "IFUNC symbols",
+        "an IFUNC that is referred to",
+        "an IFUNC that is only exported",
         "IRELATIVE",
         "unknown relocations",
         "an executable stack",
@@ -355,8 +358,15 @@ def test_what_musl_or_the_machine_will_not_do(file: Elf, code: str, severity: Se
         elf()._replace(isa_needed=1),
         elf()._replace(page_size=0x1000),
         program()._replace(initial_exec=("own",), static_tls=True),
+        elf()._replace(pie=True, relocation_types=(8, 37), initial_exec=("own",)),
     ],
-    ids=["every relocation that musl knows", "the baseline", "4 KiB pages", "initial-exec TLS in a program"],
+    ids=[
+        "every relocation that musl knows",
+        "the baseline",
+        "4 KiB pages",
+        "initial-exec TLS in a program",
+        "a static program that relocates itself",
+    ],
 )
 def test_what_they_do(file: Elf) -> None:
     assert errors_in(judged({EXT: file})) == ()
@@ -389,6 +399,8 @@ def test_pages_are_the_architecture_s(arch: str, *, expected: bool) -> None:
         ("_ext.cpython-310-x86_64-linux-gnu.so", False),
         ("_ext.cpython-39-x86_64-linux-gnu.so", False),
         ("_ext.cpython-312-x86_64-linux-musl.so", False),
+        ("_ext.pypy311-pp73-x86_64-linux-gnu.so", False),
+        ("_ext.graalpy250-312-native-x86_64-linux.so", False),
         ("_ext.abi3.so", False),
         ("_ext.so", False),
     ],
@@ -477,6 +489,16 @@ def test_a_hint_is_given_where_there_is_one() -> None:
     assert len(detail.splitlines()) == 2
 
 
+def test_a_symbol_that_is_an_ifunc_is_not_found() -> None:
+    files = {EXT: elf("libin.so", imports=["one"], rpath="$ORIGIN"), "demo/libin.so": elf()._replace(ifuncs=("one",))}
+    found = judged(files)
+    assert [(one.code, one.severity) for one in found] == [
+        ("ifunc", Severity.NOTE),
+        ("symbol-not-found", Severity.ERROR),
+    ]
+    assert found[1].detail.splitlines()[1:] == ["demo/libin.so defines it as an IFUNC, which musl does not find"]
+
+
 def test_a_symbol_of_another_file_is_a_warning() -> None:
     found = judged({EXT: elf(imports=["one"]), "x.so": elf(exports=["one"])})
     assert only(found)[1] is Severity.WARNING
@@ -491,6 +513,17 @@ def test_libc_s_own_name_wins() -> None:
     expected = ("libc-symbol-clash", Severity.WARNING, "demo/libin.so", f"printf; meant by {EXT}")
     assert only(judged(files)) == expected
     assert clashes(resolution_of({}), frozenset({"printf"})) == {}
+
+
+def test_a_function_of_the_processor_s_abi_is_the_same_in_musl() -> None:
+    """__aeabi_atexit of libstdc++ does what musl's does: the ARM EABI says what that is."""
+    names = ["__aeabi_atexit", "__aeabi_memcpy4", "__cxa_finalize", "__stack_chk_fail", "__tls_get_addr"]
+    assert history("armv7l").exports_now().issuperset(names)
+    files = {
+        EXT: elf("libin.so", rpath="$ORIGIN", imports=[*names, "puts"], arch="armv7l"),
+        "demo/libin.so": elf(exports=[*names, "puts"], arch="armv7l"),
+    }
+    assert only(judged(files, name=NAME.replace("x86_64", "armv7l")))[3] == f"puts; meant by {EXT}"
 
 
 def test_many_names_are_counted() -> None:

@@ -668,18 +668,56 @@ def test_a_dynamic_section_that_is_mapped_elsewhere_is_an_error() -> None:
         read_elf(bytes(data))
 
 
-def test_a_dynamic_section_of_no_size_is_an_error_where_there_is_one() -> None:
-    """Musl does not ask how long it is."""
-    data = bytearray(ElfFile().build())
-    image = read_image(bytes(data))
+def with_dynamic_size(content: bytes, size: int) -> bytes:
+    """Return a file whose PT_DYNAMIC says another size."""
+    data, image = bytearray(content), read_image(content)
     index, dynamic = next((i, s) for i, s in enumerate(image.segments) if s.type == image_.PT_DYNAMIC)
-    start = image.header.phoff + index * image.layout.phdr.size
-    image.layout.phdr.pack_into(data, start, *dynamic._replace(filesz=0))
-    with pytest.raises(ElfError, match="dynamic section has no end"):
-        read_elf(bytes(data))
-    load = image.segments[0]
-    image.layout.phdr.pack_into(data, image.header.phoff, *load._replace(filesz=0))
+    table = data[image.header.phoff :]
+    header = image.layout.pack_segment(dynamic._replace(filesz=size))
+    table[index * len(header) : (index + 1) * len(header)] = header
+    return bytes(data[: image.header.phoff] + table)
+
+
+@pytest.mark.parametrize("path", FIXTURES, ids=fixture_id)
+def test_the_dynamic_section_ends_at_its_first_null_whatever_its_size(path: Path) -> None:
+    """Musl does not ask how long it is; test_architectures.py shows it."""
+    content = path.read_bytes()
+    image, facts = read_image(content), read_elf(content)
+    for size in (0, (len(image.dynamic) - 1) * image.layout.dyn.size, len(image.dynamic) * image.layout.dyn.size):
+        assert read_elf(with_dynamic_size(content, size)) == facts
+
+
+def test_a_file_that_has_nothing_where_its_dynamic_section_would_be_is_not_dynamic() -> None:
+    """As files are that have debug information only."""
+    data = bytearray(with_dynamic_size(ElfFile().build(), 0))
+    image = read_image(bytes(data))
+    image.layout.phdr.pack_into(data, image.header.phoff, *image.segments[0]._replace(filesz=0))
     assert not read_elf(bytes(data)).dynamic
+
+
+def test_an_address_behind_a_dynamic_section_is_no_tag() -> None:
+    """What lies behind a section without DT_NULL is the global offset table: the section's own address, and zeros."""
+    content = ElfFile(dynamic=((0x3E20, 0),)).build()
+    image = read_image(content)
+    size = len(image.dynamic) * image.layout.dyn.size
+    assert image.dynamic[-1] == (0x3E20, 0)
+    assert read_image(with_dynamic_size(content, size)).dynamic == image.dynamic
+    assert read_image(with_dynamic_size(content, size - image.layout.dyn.size)).dynamic == image.dynamic[:-1]
+
+
+def test_a_dynamic_section_may_end_in_memory_that_is_zero() -> None:
+    content = ElfFile().build()
+    image = read_image(content)
+    load, *_ = image.segments
+    end = image.dynamic_offset + len(image.dynamic) * image.layout.dyn.size
+    for memsz, reads in ((end + 16, True), (end, False)):
+        data = bytearray(content)
+        image.layout.phdr.pack_into(data, image.header.phoff, *load._replace(filesz=end, memsz=memsz))
+        if reads:
+            assert read_image(bytes(data)).dynamic == image.dynamic
+        else:
+            with pytest.raises(ElfError, match="the dynamic section has no end"):
+                read_image(bytes(data))
 
 
 def test_of_hash_tables_and_versions_the_first_counts_of_all_else_the_last() -> None:

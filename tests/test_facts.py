@@ -26,7 +26,7 @@ from builders import (
 )
 from musl_repair.archive import Archive
 from musl_repair.elf import read_elf
-from musl_repair.errors import ArchiveError, ElfError, MuslRepairError, WheelError
+from musl_repair.errors import ArchiveError, MuslRepairError, WheelError
 from musl_repair.facts import Facts, Known, RecordFault, read_facts
 from musl_repair.pipeline import pipeline
 from musl_repair.sysroot import Unusable
@@ -211,13 +211,36 @@ def test_signatures_and_record_itself_need_no_row(tmp_path: Path) -> None:
         source.validate_record()
 
 
+# Broken files
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (LIBRARY[:1000], "behind the end of the file"),
+        (b"\x7fELF", "ELF header is cut off"),
+        (b"\x7fELF = 'not an ELF file'\n", "does not exist"),
+    ],
+    ids=["cut", "four bytes", "text"],
+)
+def test_a_broken_elf_file_is_a_fact(content: bytes, why: str, tmp_path: Path) -> None:
+    """It may be data: that is for others to judge."""
+    found = facts(write_wheel(tmp_path, {"demo/_ext.so": content}))
+    reading = found.readings["demo/_ext.so"]
+    assert (reading.elf, reading.sha256, reading.fault) == (None, hashlib.sha256(content).hexdigest(), None)
+    assert why in (reading.broken or "")
+    assert "demo/_ext.so" not in found.elfs
+    unusable = found.files()[found.path("demo/_ext.so")]
+    assert isinstance(unusable, Unusable)
+    assert unusable.reason == f"not a sound ELF file: {reading.broken}"
+
+
+def test_what_begins_with_other_bytes_is_not_broken(tmp_path: Path) -> None:
+    found = facts(write_wheel(tmp_path, {"demo/x.so": b"\x7fELE"}))
+    assert found.readings["demo/x.so"].broken is None
+
+
 # Errors name the file
-
-
-def test_a_broken_elf_file_is_an_error_that_names_it(tmp_path: Path) -> None:
-    path = write_wheel(tmp_path, {"demo/_ext.so": LIBRARY[:1000]})
-    with pytest.raises(ElfError, match=r"^demo/_ext\.so: .*behind the end of the file"):
-        facts(path)
 
 
 NOISE: Final = hashlib.shake_256(b"noise").digest(200_000)

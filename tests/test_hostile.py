@@ -80,8 +80,6 @@ MEMBERS: Final[Mapping[str, tuple[tuple[Entry, ...], tuple[str, ...]]]] = {
     "NUL": ((Entry("demo/evil\0.so"),), ("evil", "NUL")),
     "line end": ((Entry("demo/evil\n"),), ("evil", "line end")),
     "name twice": ((Entry("demo/__init__.py"),), ("demo/__init__.py", "twice")),
-    "case": ((Entry("demo/__INIT__.py"),), ("demo/__INIT__.py", "case or Unicode form")),
-    "Unicode form": ((Entry("demo/\u00e9"), Entry("demo/e\u0301")), ("Unicode form",)),
     "file that is a folder": ((Entry("demo/py.typed/evil"),), ("demo/py.typed/evil", "which is a file")),
     "symbolic link": ((Entry("demo/evil", b"/etc", mode=0o120777),), ("demo/evil", "link or a device")),
     "character device": ((Entry("demo/evil", b"", mode=0o020666),), ("demo/evil", "link or a device")),
@@ -414,6 +412,12 @@ def gnu_chain_without_end() -> bytes:
     return ElfFile(hashed=False, symbols=(Symbol("x"),), tail=(image_.DT_GNU_HASH, table)).build()
 
 
+def dynamic_without_end() -> bytes:
+    """Return a library with no DT_NULL before the end of the segment."""
+    entry = struct.pack("<QQ", 0x7777, 1)
+    return ElfFile(dynamic=((0x7777, 1),)).build().replace(entry + bytes(16), entry * 2)
+
+
 ABSURD: Final = 0xFFFFFFFF
 
 ELFS: Final[Mapping[str, Callable[[], bytes]]] = {
@@ -430,7 +434,7 @@ ELFS: Final[Mapping[str, Callable[[], bytes]]] = {
     "many program headers": harmed(lambda v: v.set_header(phnum=0xFFFF)),
     "segment outside": harmed(lambda v: v.set_segment(v.index(image_.PT_LOAD), filesz=1 << 60)),
     "dynamic section outside": harmed(lambda v: v.set_segment(v.index(image_.PT_DYNAMIC), offset=1 << 60)),
-    "dynamic section without end": harmed(lambda v: v.set_segment(v.index(image_.PT_DYNAMIC), filesz=0x20)),
+    "dynamic section without end": dynamic_without_end,
     "strings outside": harmed(lambda v: v.set_value(image_.DT_STRTAB, 1 << 60)),
     "strings larger than the file": harmed(lambda v: v.set_value(image_.DT_STRSZ, 1 << 60)),
     "string outside the table": harmed(lambda v: v.set_value(image_.DT_NEEDED, 1 << 40)),
@@ -479,6 +483,7 @@ ODD_ELFS: Final[Mapping[str, Callable[[], bytes]]] = {
     "not dynamic": harmed(lambda v: v.set_segment(v.index(image_.PT_DYNAMIC), type=0)),
     "relocatable": harmed(lambda v: v.set_header(type=1)),
     "core": harmed(lambda v: v.set_header(type=4)),
+    "dynamic section longer than it says": harmed(lambda v: v.set_segment(v.index(image_.PT_DYNAMIC), filesz=0x20)),
     "segments overlap": harmed(lambda v: v.set_segment(v.index(image_.PT_LOAD, 1), memsz=0x100000)),
     "rpath that climbs": lambda: ElfFile(named=((image_.DT_RPATH, "$ORIGIN/../../../../etc"), (1, "libc.so"))).build(),
     "needed that climbs": lambda: ElfFile(named=((1, "../../../../etc/passwd"),)).build(),

@@ -52,6 +52,7 @@ LAYERS = (
             "grafts",
             "documents",
             "polyfilling",
+            "codefiles",
             "filechecks",
             "wheelchecks",
             "deduplicating",

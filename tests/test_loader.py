@@ -419,7 +419,7 @@ def test_with_a_judge_unfit_candidates_are_passed_over_with_a_reason(wrong: Elf 
         "/own/liba.so": wrong,
         "/lib/liba.so": elf(),
     }
-    (need,) = needs(world, accepts=refusal(elf()))
+    (need,) = needs(world, accepts=refusal(architecture()))
     assert need.found == PurePosixPath("/lib/liba.so")
     assert need.searched[0] == Attempt(PurePosixPath("/own/liba.so"), reason)
 
@@ -430,7 +430,7 @@ def test_with_a_judge_nothing_fit_is_missing() -> None:
         "/lib/liba.so": elf(arch="i686"),
         "/usr/lib/liba.so": Unusable("no library"),
     }
-    (need,) = needs(world, accepts=refusal(elf()))
+    (need,) = needs(world, accepts=refusal(architecture()))
     assert need.missing
     assert [attempt.outcome for attempt in need.searched] == [
         "for another architecture (i686)",
@@ -440,9 +440,15 @@ def test_with_a_judge_nothing_fit_is_missing() -> None:
 
 
 def test_what_names_no_architecture_is_described_by_its_header() -> None:
-    assert refusal(elf())(elf(arch="ppc64le")) == "for another architecture (ppc64le)"
-    big = elf(arch="s390x")
-    assert refusal(big)(big) is None
+    assert refusal(architecture())(elf(arch="ppc64le")) == "for another architecture (ppc64le)"
+    assert refusal(architecture("s390x"))(elf(arch="s390x")) is None
+    assert refusal(architecture("armv6l"))(elf(arch="armv7l")) is None
+
+
+def test_another_abi_of_the_same_machine_is_another_architecture() -> None:
+    soft = elf(arch="armv7l")._replace(flags=0x5000200)
+    reason = refusal(architecture("armv7l"))(soft)
+    assert reason == "for another architecture (ELF machine 40, 32 bit, little endian, flags 0x5000200)"
 
 
 # A wheel in a world

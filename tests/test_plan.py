@@ -427,7 +427,8 @@ def test_a_wheel_without_elf_files_can_be_let_through_as_it_is() -> None:
 
 
 def test_mixed_architectures_are_refused_as_a_whole() -> None:
-    plan = plan_of({EXT: elf("libfoo.so.1"), "demo/b.so": elf(), "demo/arm.so": elf(arch="aarch64")})
+    arm = elf(arch="aarch64", exports=["PyInit_arm"])
+    plan = plan_of({EXT: elf("libfoo.so.1"), "demo/b.so": elf(), "demo/arm.so": arm})
     (found,) = errors_in(plan.findings)
     assert (found.code, found.subject) == ("wrong-architecture", "demo/arm.so")
     assert found.detail == "the file is for aarch64; the wheel is for x86_64"
@@ -435,9 +436,35 @@ def test_mixed_architectures_are_refused_as_a_whole() -> None:
 
 
 def test_an_architecture_without_a_tag_is_refused() -> None:
-    (found,) = errors_in(plan_of({EXT: elf()._replace(machine=8)}).findings)
+    (found,) = errors_in(plan_named("linux_mips64", {EXT: elf()._replace(machine=8)}).findings)
     assert found.code == "wrong-architecture"
     assert found.detail.endswith("no musllinux tag names it")
+
+
+def test_armv6l_has_a_tag_of_its_own() -> None:
+    """Its musl is that of armv7l: Alpine calls the port armhf, and so is the loader called."""
+    name = "demo-1.0-cp312-cp312-linux_armv6l.whl"
+    facts = wheel_facts({EXT: elf("libfoo.so.1", imports=["statx"], arch="armv7l")}, name=name)
+    target = system({"/usr/lib/libfoo.so.1": elf(arch="armv7l")}, arch="armv7l")
+    plan = make_plan(facts, target, Options(polyfill=True))
+    assert str(plan.result) == "demo-1.0-cp312-cp312-musllinux_1_2_armv6l.whl"
+    assert plan.architecture == architecture("armv6l")
+    assert [str(graft.source) for graft in plan.grafts] == [
+        "/usr/lib/libfoo.so.1",
+        "/<musl-repair>/polyfill/armv6l/statx.so",
+    ]
+    assert codes(plan) == ["tag-not-on-pypi"]
+
+
+def test_versions_of_libgcc_are_not_glibc_s() -> None:
+    """On aarch64 and others libgcc_s defines GLIBC_2.0 for __register_frame_info, on musl too."""
+    gcc = elf("libc.so", soname="libgcc_s.so.1")
+    cxx = elf("libgcc_s.so.1", versions=[("libgcc_s.so.1", "GCC_3.0"), ("libgcc_s.so.1", "GLIBC_2.0")])
+    # A library of that kind is taken from the system as well.
+    target = system({"/usr/lib/libgcc_s.so.1": gcc, "/usr/lib/libstdc++.so.6": cxx})
+    plan = plan_of({EXT: elf("libstdc++.so.6", versions=[("libgcc_s.so.1", "GLIBC_2.0")])}, target)
+    assert plan.findings == ()
+    assert [str(graft.source) for graft in plan.grafts] == ["/usr/lib/libgcc_s.so.1", "/usr/lib/libstdc++.so.6"]
 
 
 def test_glibc_is_refused_by_file() -> None:

@@ -17,17 +17,31 @@ from typing import TYPE_CHECKING, Any
 import packaging._musllinux
 import packaging.tags
 import pytest
+from click.testing import CliRunner
 from installer import install
 from installer.destinations import SchemeDictionaryDestination
 from installer.sources import WheelFile
 from packaging.utils import parse_wheel_filename
 
-from builders import ARCHITECTURES, DEMO, DEMO_WHEEL, SYSROOTS, TESTDATA, wheel_members, write_wheel, zip_bytes
+from builders import (
+    ARCHITECTURES,
+    DEMO,
+    DEMO_WHEEL,
+    SYSROOTS,
+    TESTDATA,
+    ElfFile,
+    Symbol,
+    wheel_members,
+    write_wheel,
+    zip_bytes,
+)
+from musl_repair.cli import cli
 from musl_repair.elf import read_elf
 from musl_repair.errors import MuslRepairError, OutputError, PatchError, RefusedError, WheelError
+from musl_repair.findings import errors_in
 from musl_repair.options import Options
 from musl_repair.patchelf import find_patchelf
-from musl_repair.repair import Tools, plan_wheel, repair_wheel
+from musl_repair.repair import Tools, check_wheel, plan_wheel, repair_wheel
 from musl_repair.sysroot import Sysroot
 
 if TYPE_CHECKING:
@@ -157,6 +171,23 @@ def test_platform_accepts_the_wheel(repaired: Path, monkeypatch: pytest.MonkeyPa
     assert re.findall("^Tag: (.*)$", metadata, re.MULTILINE) == [str(tag) for tag in tags]
 
 
+def test_a_wheel_for_armv6l_is_installed_there_and_not_on_armv7l(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packaging._musllinux, "_get_musl_version", lambda _: packaging._musllinux._MuslVersion(1, 2))
+    wheel = tmp_path / demo("armv7l").name.replace("armv7l", "armv6l")
+    files = {name: content for name, content in contents(demo("armv7l")).items() if ".dist-info/" not in name}
+    output = repair(write_wheel(tmp_path, files, wheel.name), tmp_path / "out", "armv7l")
+    *_, tags = parse_wheel_filename(output.name)
+    platforms = {arch: set(packaging._musllinux.platform_tags([arch])) for arch in ("armv6l", "armv7l")}
+    assert {tag.platform for tag in tags} == {"musllinux_1_2_armv6l"}
+    assert {arch: {tag.platform for tag in tags} <= platforms[arch] for arch in platforms} == {
+        "armv6l": True,
+        "armv7l": False,
+    }
+    assert errors_in(check_wheel(output).findings) == ()
+
+
 def test_installer_finds_record_true(repaired: Path) -> None:
     with WheelFile.open(repaired) as wheel:
         wheel.validate_record()
@@ -170,6 +201,71 @@ def test_readelf_has_nothing_to_warn_of(repaired: Path, tmp_path: Path, readelf:
         path.write_bytes(content)
         text = readelf("-a", path)
         assert "GNU_BUILD_ID" in text or "NT_GNU_BUILD_ID" in text
+
+
+def strangers() -> dict[str, bytes]:
+    """Return ELF files that musl on x86_64 can never load, as wheels carry them about."""
+    program = (TESTDATA / "aarch64" / "tool").read_bytes()
+    library = (TESTDATA / "x86_64" / "libmid.so.2").read_bytes()
+    return {
+        "demo/data/another machine's program": program,
+        "demo/data/libanother.so": (TESTDATA / "s390x" / "libmid.so.2").read_bytes(),
+        "demo/data/object.o": library[:16] + b"\1\0" + library[18:],
+        "demo/data/firmware.elf": ElfFile(bits=32, machine=83, type=2).build(),
+        "demo/data/kernel.cubin": ElfFile(machine=190, type=2).build(),
+        # Of 64-bit MIPS the halves of r_info have other meanings.
+        "demo/data/mips64el.so": ElfFile(machine=8, symbols=(Symbol("x"),), relocations=((0x12030000, 1),)).build(),
+        "demo/data/magic": b"\x7fELF",
+        "demo/data/magic.py": b"\x7fELF = 'not this'\n",
+        "demo/data/libcut.so": library[:400],
+    }
+
+
+def test_data_are_kept_byte_for_byte_and_listed_in_one_note(tmp_path: Path) -> None:
+    files = {name: content for name, content in contents(DEMO_WHEEL).items() if ".dist-info/" not in name}
+    wheel = write_wheel(tmp_path, {**files, **strangers()})
+    output = repair(wheel, tmp_path / "out")
+    assert {name: stored(output)[name] for name in strangers()} == {name: stored(wheel)[name] for name in strangers()}
+    for judged in (check_wheel(wheel).findings, check_wheel(output).findings):
+        (note,) = (found for found in judged if found.code == "elf-data")
+        (warning,) = (found for found in judged if found.code == "broken-elf")
+        assert warning.subject == "demo/data/libcut.so"
+        assert all(name in note.detail for name in strangers() if name != warning.subject)
+        assert "- for ELF machine 8, 64 bit, little endian, flags 0x0: demo/data/mips64el.so" in note.detail
+    assert errors_in(check_wheel(output).findings) == ()
+
+
+@pytest.mark.parametrize("command", ["check", "show", "lddtree", "size", "repair --dry-run"])
+def test_every_command_gets_along_with_data(command: str, tmp_path: Path) -> None:
+    files = {name: content for name, content in contents(DEMO_WHEEL).items() if ".dist-info/" not in name}
+    before = repair(write_wheel(tmp_path, files), tmp_path / "before")
+    after = repair(write_wheel(tmp_path, {**files, **strangers()}), tmp_path / "after")
+    results = [
+        CliRunner().invoke(cli, [*command.split(), str(wheel)], standalone_mode=False) for wheel in (before, after)
+    ]
+    assert [(result.return_value, result.exception) for result in results] == [(0, None), (0, None)]
+    if command == "lddtree":
+        assert results[0].stdout == results[1].stdout
+
+
+@pytest.mark.process
+def test_names_that_differ_in_case_or_unicode_form_are_files_of_their_own(tmp_path: Path) -> None:
+    """As pip installs them wherever there is musl: its file systems tell them apart."""
+    files = {
+        "demo/_ext.abi3.so": contents(DEMO_WHEEL)["demo/_ext.abi3.so"],
+        "demo/\u00e9": b"composed",
+        "demo/e\u0301": b"decomposed",
+        "demo/Data/file": b"upper",
+        "demo/data/file": b"lower",
+        "demo-1.0.dist-info/licenses/LICENSE": b"upper",
+        "demo-1.0.dist-info/licenses/license": b"lower",
+    }
+    output = repair(write_wheel(tmp_path, files), tmp_path / "out")
+    site = tmp_path / "site"
+    command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--target", str(site)]
+    target = ["--platform", "musllinux_1_2_x86_64", "--only-binary=:all:", "--python-version", "3.12"]
+    subprocess.run([*command, *target, str(output)], check=True)
+    assert {name: (site / name).read_bytes() for name in list(files)[1:]} == dict(list(files.items())[1:])
 
 
 def test_untouched_members_keep_their_compressed_bytes(repaired: Path) -> None:

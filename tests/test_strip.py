@@ -144,7 +144,7 @@ def test_every_architecture_is_stripped_before_it_is_patched(architecture: str, 
     assert not any(DEBUG in content for content in files.values())
     assert [patch.member for patch in found.plan.patches if patch.strip] == sorted(files)
     assert found.output is not None
-    assert check_wheel(found.output).findings == ()
+    assert {finding.code for finding in check_wheel(found.output).findings} <= {"tag-not-on-pypi"}
     before, after = (read_elf(content["demo/_ext.abi3.so"]) for content in (kept, files))
     assert (after.exports, after.imports, after.relocation_types) == (
         before.exports,

@@ -65,6 +65,7 @@ ARCHES = (
     Arch("i686", "x86-linux-musl", "elf_i386", cflags=("-mcpu=i686",)),
     Arch("aarch64", "aarch64-linux-musl", "aarch64linux", 0x10000, NO_PLT),
     Arch("armv7l", "arm-linux-musleabihf", "armelf_linux_eabi", cflags=("-mcpu=generic+v7a",)),
+    Arch("armv6l", "arm-linux-musleabihf", "armelf_linux_eabi", cflags=("-mcpu=arm1176jzf_s",)),
     Arch("ppc64le", "powerpc64le-linux-musl", "elf64lppc", 0x10000),
     # On s390x DT_HASH is made of 64-bit words (musl: arch/s390x/bits/link.h), which lld does not know.
     Arch("s390x", "s390x-linux-musl", "elf64_s390", hash_style="gnu"),

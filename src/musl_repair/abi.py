@@ -158,14 +158,19 @@ def _misfit(release: Release, counts: Mapping[tuple[tuple[Span, ...], bool], int
 
 
 def architectures() -> tuple[str, ...]:
-    """Return the architectures, as wheel tags name them, that there is a history of."""
+    """Return the architectures, as wheel tags name them, that there is a history of; that of armv7l is armv6l's too."""
     return tuple(sorted(_log()["known"]))
 
 
 @cache
 def history(arch: str) -> History:
     """Return musl's history on an architecture, named as wheel tags do; raises PlatformError if unknown."""
-    return _replay(_log(), arch)
+    return _replay(_log(), _port(arch))
+
+
+def _port(arch: str) -> str:
+    """Return the architecture under whose name musl's data are: arch/arm is one, for ARMv6 and ARMv7."""
+    return "armv7l" if arch == "armv6l" else arch
 
 
 def parse_history(text: str, arch: str) -> History:
@@ -270,7 +275,7 @@ def feature_since(feature: Feature, arch: str) -> Release | None:
     Raises PlatformError for an unknown architecture.
     """
     first = history(arch).first
-    text = _TLSDESC.get(arch) if feature is Feature.TLSDESC else _FEATURES[feature]
+    text = _TLSDESC.get(_port(arch)) if feature is Feature.TLSDESC else _FEATURES[feature]
     return None if text is None else max(first, Release.parse(text))
 
 

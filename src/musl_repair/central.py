@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import struct
-import unicodedata
 import zipfile
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
@@ -133,7 +132,7 @@ def _check_end(directory: Directory, end: _End) -> None:
 
 def _check_members(directory: Directory) -> None:
     """Raise ArchiveError for the first member that is not safe or not readable."""
-    seen: dict[str, str] = {}
+    seen: set[str] = set()
     end = 0
     for info in sorted(directory.entries, key=lambda info: info.header_offset):
         name = info.orig_filename
@@ -145,24 +144,22 @@ def _check_members(directory: Directory) -> None:
         end = info.header_offset + LOCAL_SIZE + info.compress_size
         if end > directory.start:
             raise ArchiveError(f"member {name!r} runs into the central directory")
-        key = unicodedata.normalize("NFC", name).casefold()
-        if key in seen:
-            twice = seen[key] == name
-            how = "is there twice" if twice else f"differs from {seen[key]!r} only in case or Unicode form"
-            raise ArchiveError(f"member {name!r} {how}")
-        seen[key] = name
+        # Names that differ in case, or in their Unicode form, are different files wherever there is musl.
+        if name in seen:
+            raise ArchiveError(f"member {name!r} is there twice")
+        seen.add(name)
     _check_folders(seen)
 
 
-def _check_folders(seen: dict[str, str]) -> None:
+def _check_folders(names: set[str]) -> None:
     """See that no member is a file and the folder of another."""
-    files = {key for key in seen if not key.endswith("/")}
-    for key, name in seen.items():
-        parts = key.rstrip("/").split("/")
-        parents = ("/".join(parts[:count]) for count in range(1, len(parts) + key.endswith("/")))
+    files = {name for name in names if not name.endswith("/")}
+    for name in names:
+        parts = name.rstrip("/").split("/")
+        parents = ("/".join(parts[:count]) for count in range(1, len(parts) + name.endswith("/")))
         for parent in parents:
             if parent in files:
-                raise ArchiveError(f"member {name!r} lies in {seen[parent]!r}, which is a file")
+                raise ArchiveError(f"member {name!r} lies in {parent!r}, which is a file")
 
 
 def _name_fault(name: str) -> str | None:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from musl_repair.abi import Feature, feature_since
 from musl_repair.binding import Unbound, unbound_symbols
-from musl_repair.elfimage import ET_DYN, ET_EXEC
-from musl_repair.filechecks import common_architecture, judge_files, judge_rpaths, judge_targets
+from musl_repair.codefiles import sort_files
+from musl_repair.filechecks import judge_data, judge_files, judge_rpaths, judge_targets
 from musl_repair.findings import Finding, finding
 from musl_repair.requirement import Reason, feature_reasons, ordered, symbol_reasons
 from musl_repair.resolve import Search, resolve
 from musl_repair.sysroot import DEFAULT_PATH
-from musl_repair.tagging import judge_tag, musl_tags, promises
+from musl_repair.tagging import judge_index, judge_tag, musl_tags, promises
 from musl_repair.wheelchecks import (
     judge_clashes,
     judge_copies,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
     from pathlib import PurePosixPath
 
-    from musl_repair.elf import Elf
+    from musl_repair.codefiles import ElfFiles
     from musl_repair.facts import Facts
     from musl_repair.findings import Severity
     from musl_repair.graph import Resolution
@@ -63,21 +63,17 @@ class Judgement(NamedTuple):
     """Sorted."""
 
 
-def code_files(facts: Facts) -> dict[str, Elf]:
-    """Return the ELF files that something may run or load: not object files, archives' members or the like."""
-    return {name: elf for name, elf in facts.elfs.items() if elf.type in (ET_DYN, ET_EXEC)}
-
-
-def judge_input(facts: Facts, elfs: Mapping[str, Elf], architecture: Architecture | None) -> tuple[Finding, ...]:
+def judge_input(facts: Facts, files: ElfFiles) -> tuple[Finding, ...]:
     """Judge what does not depend on anything outside of the wheel, and no repair changes."""
-    platforms = judge_platforms(facts, architecture) if architecture is not None else ()
+    platforms = judge_platforms(facts, files.architecture) if files.architecture is not None else ()
     return (
-        *judge_targets(elfs),
+        *judge_targets(files),
+        *judge_data(files, str(facts.wheel.name)),
         *judge_record(facts),
         *platforms,
-        *judge_purelib(facts, elfs),
-        *judge_copies(facts),
-        *judge_places(facts, elfs),
+        *judge_purelib(facts, files.code),
+        *judge_copies(facts, files.code),
+        *judge_places(facts, files.code),
     )
 
 
@@ -140,15 +136,17 @@ def judge_relr(
 def judge_wheel(facts: Facts, leniency: Leniency | None = None) -> Judgement:
     """Judge a wheel as it stands, with nothing but the wheel and musl to look in, as musl would load it."""
     leniency = leniency or Leniency()
-    elfs = code_files(facts)
-    architecture = common_architecture(elfs)
-    found = [*judge_input(facts, elfs, architecture), *judge_unlisted(facts), *judge_expansion(facts)]
+    files = sort_files(facts)
+    architecture = files.architecture
+    found: list[Finding] = []
     reasons: tuple[Reason, ...] = ()
     if architecture is not None:
-        names = {facts.path(name): name for name in elfs}
+        names = {facts.path(name): name for name in facts.elfs}
         resolution = resolve(
             facts.files(), None, architecture, Search(DEFAULT_PATH, excluded=leniency.excluded, may_repair=False)
         )
+        # musl does not look what a file is for that it finds under a needed name.
+        files = files.needing({names[path]: elf for path, elf in resolution.elfs.items()})
         unbound = unbound_symbols(resolution)
         reasons = reasons_for(resolution, unbound, names, architecture)
         found += judge_resolution(resolution, unbound, names, architecture)
@@ -157,5 +155,7 @@ def judge_wheel(facts: Facts, leniency: Leniency | None = None) -> Judgement:
         # DT_RELR has a finding of its own, and it is worse than what the tag lacks a patch release for.
         others = tuple(reason for reason in reasons if reason.cause != Feature.RELR.value)
         found += judge_tag(facts.wheel.name, others, architecture.name)
+    found += [*judge_input(facts, files), *judge_unlisted(facts), *judge_expansion(facts)]
+    found += judge_index(facts.wheel.name)
     kept = tuple(sorted(item for item in set(found) if item.code not in leniency.ignored))
     return Judgement(architecture, reasons, kept)

@@ -7,7 +7,6 @@ same. musl tells libraries apart by device and inode (load_library), so every co
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -167,10 +166,10 @@ def judge_remaining(findings: tuple[Finding, ...], arrangement: Arrangement) -> 
     """Return the findings with those about copies as they are without what is dropped."""
     if not arrangement.dropped:
         return findings
-    facts = arrangement.facts
-    readings = {name: reading for name, reading in facts.readings.items() if name not in arrangement.dropped}
+    facts, moved = arrangement.facts, {move.moved: move.member for move in arrangement.moves}
+    names = (moved.get(member, member) for member in arrangement.members.values())
     others = (found for found in findings if found.code != "duplicate-library")
-    return (*others, *judge_copies(replace(facts, readings=MappingProxyType(readings))))
+    return (*others, *judge_copies(facts, {name: facts.elfs[name] for name in names}))
 
 
 def find_earlier(

@@ -88,8 +88,14 @@ class Elf(NamedTuple):
 
     @property
     def relocates_itself(self) -> bool:
-        """Whether the file is a static program: no loader touches it."""
+        """Whether the file is a static program that runs at any address: no loader touches it."""
         return self.pie and self.interpreter is None
+
+    @property
+    def is_static(self) -> bool:
+        """Whether the file is a static program, at a fixed address or not."""
+        fixed = self.type == image_.ET_EXEC and not self.dynamic and self.interpreter is None
+        return fixed or self.relocates_itself
 
     @property
     def loadable(self) -> bool:
@@ -130,7 +136,9 @@ def _read(image: Image, tables: Elf | None) -> Elf:
         isa_needed=notes.isa_needed,
         dlopen_notes=notes.dlopen,
     )
-    return _with_dynamic(image, static, notes, tables) if image.dynamic else static
+    # What relocations mean is known of these machines only: those of MIPS have another form, say.
+    knows = image.dynamic and header.machine in RELOCATIONS
+    return _with_dynamic(image, static, notes, tables) if knows else static
 
 
 class _Tables(NamedTuple):

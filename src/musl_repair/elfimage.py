@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from musl_repair.errors import ElfError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MAGIC: Final = b"\x7fELF"
 
 ET_REL: Final = 1
 ET_EXEC: Final = 2
 ET_DYN: Final = 3
+ET_CORE: Final = 4
 
 PT_LOAD: Final = 1
 PT_DYNAMIC: Final = 2
@@ -63,6 +67,9 @@ DT_FLAGS_1: Final = 0x6FFFFFFB
 DT_VERDEF: Final = 0x6FFFFFFC
 DT_VERNEED: Final = 0x6FFFFFFE
 DT_VERNEEDNUM: Final = 0x6FFFFFFF
+
+_OS_TAGS: Final = range(0x6000000D, 0x80000000)
+"""DT_LOOS to DT_HIPROC: what systems and processors have tags for."""
 
 DF_1_PIE: Final = 0x8000000
 
@@ -291,11 +298,11 @@ def _read_segments(view: memoryview, layout: Layout, header: Header) -> tuple[Se
     return segments
 
 
-def _is_mapped(segment: Segment, segments: tuple[Segment, ...]) -> bool:
-    """Whether a segment's offset is what is mapped at its address."""
+def _mapping(segment: Segment, segments: tuple[Segment, ...]) -> Segment | None:
+    """Return the segment that maps another's offset to its address; None where it is not mapped so."""
     loads = (s for s in segments if s.type == PT_LOAD and 0 <= segment.vaddr - s.vaddr < s.filesz)
     load = next(loads, None)
-    return load is not None and segment.vaddr - load.vaddr == segment.offset - load.offset
+    return load if load is not None and segment.vaddr - load.vaddr == segment.offset - load.offset else None
 
 
 def _read_dynamic(
@@ -303,22 +310,33 @@ def _read_dynamic(
 ) -> tuple[int, tuple[tuple[int, int], ...]]:
     found = [segment for segment in segments if segment.type == PT_DYNAMIC]
     # A file with debug information only has none of what its segments map.
-    if not any(segment.filesz or _is_mapped(segment, segments) for segment in found):
+    if not any(segment.filesz or _mapping(segment, segments) for segment in found):
         return 0, ()
     if len(found) > 1:
         raise ElfError(f"there are {len(found)} dynamic sections")
-    (segment,) = found
-    if not _is_mapped(segment, segments):
+    load = _mapping(found[0], segments)
+    if load is None:
         # musl goes by the address, those who read the file by the offset.
         raise ElfError("the dynamic section is not where its address is mapped")
-    size = segment.filesz - segment.filesz % layout.dyn.size
-    if segment.offset + size > len(view):
-        raise ElfError("the dynamic section is outside the file")
-    entries: list[tuple[int, int]] = []
-    for tag, value in layout.dyn.iter_unpack(view[segment.offset : segment.offset + size]):
+    return found[0].offset, tuple(_entries(view, layout, found[0], load))
+
+
+def _entries(view: memoryview, layout: Layout, section: Segment, load: Segment) -> Iterator[tuple[int, int]]:
+    """Yield dynamic entries as loaders read them: to the first DT_NULL, however long the section says that it is.
+
+    ld --spare-dynamic-tags=0 makes sections without a DT_NULL: what lies behind is the global offset table, whose first
+    words are the address of the section, and zeros. No loader takes that address for a tag.
+    """
+    start, size, end = section.offset, layout.dyn.size, load.offset + load.filesz
+    slots, number = section.filesz // size, (end - start) // size
+    table = view[start : start + min(number, _MAX_DYNAMIC + 1) * size]
+    for index, (tag, value) in enumerate(layout.dyn.iter_unpack(table)):
         if tag == DT_NULL:
-            return segment.offset, tuple(entries)
-        entries.append((tag, value))
-        if len(entries) > _MAX_DYNAMIC:
-            raise ElfError(f"more than {_MAX_DYNAMIC} dynamic entries")
-    raise ElfError("the dynamic section has no end")
+            return
+        if index < slots or tag <= DT_RELRENT or tag in _OS_TAGS:
+            yield tag, value
+    if number > _MAX_DYNAMIC:
+        raise ElfError(f"more than {_MAX_DYNAMIC} dynamic entries")
+    # What a segment has in memory and not in the file is zero.
+    if load.memsz == load.filesz or any(view[start + number * size : end]):
+        raise ElfError("the dynamic section has no end")

@@ -42,10 +42,13 @@ class Reading(NamedTuple):
     row: Row | None
     """Its row of RECORD; None where it has none."""
     elf: Elf | None
+    """None for what is no ELF file, and for a broken one."""
     sha256: str
     """Of an ELF file's content, in hex; "" for other files."""
     fault: str | None
     """What RECORD gets wrong about it."""
+    broken: str | None = None
+    """Why a file cannot be read that begins as an ELF file."""
 
     def holds_for(self, member: Member, row: Row | None) -> bool:
         """Whether another archive's member is a raw copy of this one, and RECORD says the same of it."""
@@ -66,7 +69,7 @@ class Facts:
     """Rows of RECORD that are not true, sorted; files that it does not list are in `unlisted`."""
     unlisted: tuple[str, ...]
     elfs: Mapping[str, Elf] = field(init=False)
-    """Archive name → facts of every ELF file, in the order of the archive."""
+    """Archive name → facts of every ELF file that can be read, in the order of the archive."""
     _paths: Mapping[str, PurePosixPath] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -92,13 +95,15 @@ class Facts:
 
     def files(self) -> dict[PurePosixPath, Elf | Unusable]:
         """Return all installed files by loader path; what no loader could open is `Unusable`."""
-        return {self._paths[name]: _file(reading.elf) for name, reading in self.readings.items()}
+        return {self._paths[name]: _file(reading) for name, reading in self.readings.items()}
 
 
-def _file(elf: Elf | None) -> Elf | Unusable:
-    if elf is None:
+def _file(reading: Reading) -> Elf | Unusable:
+    if reading.broken is not None:
+        return Unusable(f"not a sound ELF file: {reading.broken}")
+    if reading.elf is None:
         return Unusable("not an ELF file")
-    return elf if elf.loadable else Unusable("not a shared object")
+    return reading.elf if reading.elf.loadable else Unusable("not a shared object")
 
 
 class Known(NamedTuple):
@@ -114,7 +119,7 @@ def read_facts(
     """Read a wheel. filename is the wheel's name, which the archive on disk need not have.
 
     Every member is inflated once, and its CRC and its row of RECORD compared; without verify only ELF files are.
-    Raises WheelError, ArchiveError or ElfError, naming the member that is at fault.
+    Raises WheelError or ArchiveError, naming the member that is at fault. A broken ELF file is none: it may be data.
     """
     wheel = read_wheel(filename, archive)
     rows = {row.path: row for row in wheel.record}
@@ -153,8 +158,13 @@ def _read(archive: Archive, rows: Mapping[str, Row | None], known: Known, verify
     fault = _fault(row, [content], member.size, sha256)
     if content[: len(MAGIC)] != MAGIC:
         return Reading(member, row, None, "", fault)
-    elf = known.elfs.get(sha256.hex()) or _elf(name, content)
-    return Reading(member, row, elf, sha256.hex(), fault)
+    elf = known.elfs.get(sha256.hex())
+    if elf is not None:
+        return Reading(member, row, elf, sha256.hex(), fault)
+    try:
+        return Reading(member, row, read_elf(content), sha256.hex(), fault)
+    except ElfError as error:
+        return Reading(member, row, None, sha256.hex(), fault, broken=str(error))
 
 
 def _cost(member: Member) -> int:
@@ -168,13 +178,6 @@ def _is_quicker_whole(member: Member) -> bool:
     if member.size <= _SMALL:
         return True
     return member.stored_size < member.size and member.stored_size + member.size <= _LARGE
-
-
-def _elf(name: str, content: Content) -> Elf:
-    try:
-        return read_elf(content)
-    except ElfError as error:
-        raise ElfError(f"{name}: {error}") from error
 
 
 def _fault(row: Row | None, content: Iterable[Content], size: int, sha256: bytes | None = None) -> str | None:

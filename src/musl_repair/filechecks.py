@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from musl_repair.abi import Feature, feature_since
+from musl_repair.codefiles import BROKEN
 from musl_repair.findings import Finding, Severity, finding
 from musl_repair.graph import is_program
-from musl_repair.policy import Architecture, architecture_of, describe_target, is_glibc_linked
+from musl_repair.policy import Architecture, describe_target, glibc_evidence
 from musl_repair.relocations import RELOCATIONS
 from musl_repair.resolve import is_libpython, scheme_root
 from musl_repair.rpath import expand_entry, is_valid_entry, rpath_entries
@@ -23,36 +23,47 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import PurePosixPath
 
+    from musl_repair.codefiles import ElfFiles
     from musl_repair.elf import Elf
     from musl_repair.graph import Resolution
 
-_GNU_SUFFIX: Final = re.compile(r"\.(?:cpython|pypy)-?([0-9])([0-9]{1,4})(?![0-9])\w*-[\w-]*-linux-gnu\w*\.so$")
+_GNU_SUFFIX: Final = re.compile(r"\.cpython-([0-9])([0-9]{1,4})(?![0-9])\w*-[\w-]*-linux-gnu\w*\.so$")
+"""CPython's: PyPy and GraalPy have the same suffix on every Linux."""
+_LIBRARY: Final = re.compile(r"\.so(\.[^/]*)?$")
 _ISA_NAMES: Final = {1: "x86-64-v2", 2: "x86-64-v3", 3: "x86-64-v4"}
 """Bits of GNU_PROPERTY_X86_ISA_1_NEEDED above the baseline (x86-64 psABI)."""
 
 
-def common_architecture(elfs: Mapping[str, Elf]) -> Architecture | None:
-    """Return the architecture of most of the files, None where no file has one that wheels know."""
-    known = [architecture for elf in elfs.values() if (architecture := architecture_of(elf)) is not None]
-    counts = Counter(architecture.name for architecture in known)
-    return max(known, key=lambda a: (counts[a.name], a.name), default=None)
-
-
-def judge_targets(elfs: Mapping[str, Elf]) -> Iterator[Finding]:
-    """Yield files that are for another machine, or another C library, than the rest."""
-    architecture = common_architecture(elfs)
-    for name, elf in elfs.items():
+def judge_targets(files: ElfFiles) -> Iterator[Finding]:
+    """Yield code that is for another machine, or another C library, than the wheel."""
+    architecture = files.architecture
+    for name, elf in files.code.items():
         if architecture is None or not architecture.fits(elf):
             rest = "no musllinux tag names it" if architecture is None else f"the wheel is for {architecture.name}"
             yield finding("wrong-architecture", name, f"the file is for {describe_target(elf)}; {rest}")
-        elif is_glibc_linked(elf):
-            yield finding("glibc-linked", name, _glibc_evidence(elf))
+        elif evidence := glibc_evidence(elf):
+            yield finding("glibc-linked", name, f"it asks for {', '.join(evidence)}")
 
 
-def _glibc_evidence(elf: Elf) -> str:
-    versions = sorted({need.version for need in elf.version_needs if need.version.startswith("GLIBC_")})
-    loaders = [name for name in elf.needed if name.startswith("ld")]
-    return "it asks for " + ", ".join([*loaders, *versions])
+def judge_data(files: ElfFiles, wheel: str) -> Iterator[Finding]:
+    """Yield ELF files that cannot be loaded: one note for all that are data, errors for what something asks for."""
+    for name, reason in files.broken.items():
+        yield finding("broken-elf", name, f"it is {reason}", severity=Severity.ERROR)
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in files.data.items():
+        if reason.startswith(BROKEN) and _LIBRARY.search(name):
+            yield finding("broken-elf", name, f"it is {reason}")
+        else:
+            by_reason.setdefault(reason, []).append(name)
+    if by_reason:
+        number = sum(map(len, by_reason.values()))
+        are = "ELF files are" if number > 1 else "ELF file is"
+        lines = [f"- {reason}: {', '.join(names)}" for reason, names in sorted(by_reason.items())]
+        said = [
+            f"{number} {are} data: musl cannot load {'them' if number > 1 else 'it'} on the wheel's machine",
+            *lines,
+        ]
+        yield finding("elf-data", wheel, *said)
 
 
 def judge_files(
@@ -62,12 +73,12 @@ def judge_files(
     loaded = _loaded_by_dlopen(resolution)
     for path, elf in resolution.elfs.items():
         name = names.get(path, str(path))
-        if path in loaded:
-            yield from _judge_tls(name, elf)
         # The relocations of a file for another machine have other numbers; it is wrong as a whole already.
         if architecture.fits(elf):
-            yield from _judge_relocations(name, elf, architecture)
             yield from _judge_machine(name, elf, architecture)
+            if not elf.relocates_itself:
+                yield from _judge_relocations(name, elf, architecture)
+                yield from _judge_tls(name, elf) if path in loaded else ()
         yield from _judge_suffix(name)
         yield from (
             finding("libpython-linked", name, f"it needs {needed}") for needed in elf.needed if is_libpython(needed)
@@ -94,15 +105,28 @@ def _judge_tls(name: str, elf: Elf) -> Iterator[Finding]:
 
 def _judge_relocations(name: str, elf: Elf, architecture: Architecture) -> Iterator[Finding]:
     machine = RELOCATIONS[architecture.machine]
-    irelative = machine.irelative in elf.relocation_types
-    if elf.ifuncs or irelative:
-        relocated = ["IRELATIVE relocations"] if irelative else []
-        yield finding("ifunc", name, ", ".join([*elf.ifuncs, *relocated]))
+    yield from _judge_ifuncs(name, elf, calls=machine.irelative in elf.relocation_types)
     tlsdesc = machine.tlsdesc if feature_since(Feature.TLSDESC, architecture.name) is not None else frozenset()
     known = (machine.names.keys() - machine.tlsdesc) | tlsdesc | {machine.irelative}
     unknown = [machine.name(number) for number in elf.relocation_types if number not in known]
     if unknown:
         yield finding("unsupported-relocation", name, ", ".join(unknown))
+
+
+def _judge_ifuncs(name: str, elf: Elf, *, calls: bool) -> Iterator[Finding]:
+    """do_relocs: "unsupported relocation type"; find_sym: OK_TYPES. What no relocation refers to is not looked up.
+
+    calls: the file has relocations that call such functions. What other files look up in vain is symbol-not-found.
+    """
+    wanted = {symbol for symbol, weak in elf.imports if not weak}
+    used = [ifunc for ifunc in elf.ifuncs if ifunc in wanted]
+    if used or calls:
+        yield finding("ifunc", name, ", ".join([*used, *(["IRELATIVE relocations"] if calls else [])]))
+    elif elf.ifuncs:
+        detail = f"it exports {', '.join(elf.ifuncs)}, which musl does not find; nothing in the file refers to it"
+        yield finding(
+            "ifunc", name, detail, remedy="nothing to do as long as nobody looks it up", severity=Severity.NOTE
+        )
 
 
 def _judge_machine(name: str, elf: Elf, architecture: Architecture) -> Iterator[Finding]:

@@ -95,8 +95,18 @@ RULES: Final = _rules(
     ),
     (
         "wrong-architecture", _E,
-        "An ELF file of the wheel is for another architecture than the rest, or than the sysroot.",
+        "An ELF file that something loads or runs is for another architecture than the wheel, or than the sysroot.",
         "build every file of the wheel for one architecture, and point --sysroot at a root of that architecture",
+    ),
+    (
+        "elf-data", _N,
+        "The wheel has ELF files that musl on its machine can never load, and that nothing asks it to: they are data.",
+        "nothing to do: a repair keeps them byte for byte",
+    ),
+    (
+        "broken-elf", _W,
+        "A file begins as an ELF file and contradicts itself: it is cut off, say. musl cannot load it.",
+        "build or download the file again; if it is meant to be broken, as test data are, there is nothing to do",
     ),
     (
         "glibc-linked", _E,
@@ -209,6 +219,11 @@ RULES: Final = _rules(
         "tag-mismatch", _E,
         "The tags of the file name, of the WHEEL file and the machine of the ELF files do not agree.",
         "rebuild the wheel with the platform tag of the machine that it was built for",
+    ),
+    (
+        "tag-not-on-pypi", _N,
+        "PyPI accepts no upload of a wheel with this tag.",
+        "publish the wheel on an index of your own; installers do accept it",
     ),
     (
         "member-collision", _E,

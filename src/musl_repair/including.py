@@ -51,6 +51,7 @@ class Inclusion:
         """Take where files are and where libraries are looked for."""
         self._requested = _requested(arrangement, options)
         self._files = arrangement.files()
+        self._refuses = refusal(arrangement.architecture)
         self._target = target
         self._options = options
         self._search_path = (*options.library_path, *search_path)
@@ -75,11 +76,10 @@ class Inclusion:
         return next(needed, None) or next(there, wish.sonames[0])
 
     def _is_there(self, name: str, path: PurePosixPath, elf: Elf) -> bool:
-        refuses = refusal(elf)
         folders = (*expand_rpath(elf.rpath, path.parent), *self._search_path)
         answers: list[Elf | Unusable | None] = [answer for at, answer in self._files.items() if at.name == name]
         answers += [self._target.read(folder / name) for folder in folders if folder.is_absolute()]
-        return any(isinstance(answer, Elf) and refuses(answer) is None for answer in answers)
+        return any(isinstance(answer, Elf) and self._refuses(answer) is None for answer in answers)
 
 
 def _requested(arrangement: Arrangement, options: Options) -> dict[PurePosixPath, tuple[str, ...]]:
@@ -100,8 +100,9 @@ def _files_for(request: Request, arrangement: Arrangement) -> list[PurePosixPath
     if request.files is not None:
         return [path for path, member in arrangement.members.items() if fnmatchcase(member, request.files)]
     root = scheme_root(arrangement.place(""))
-    files = arrangement.files().items()
-    inside = {path: elf for path, elf in files if isinstance(elf, Elf) and scheme_root(path) == root}
+    files = arrangement.files()
+    places = (path for path in arrangement.members if scheme_root(path) == root)
+    inside = {path: elf for path in places if isinstance(elf := files[path], Elf)}
     loading = [path for path, elf in inside.items() if any(symbol.name == "dlopen" for symbol in elf.imports)]
     return loading or [path for path, elf in inside.items() if is_extension(elf)]
 

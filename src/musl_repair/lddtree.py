@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from musl_repair.elf import Elf
-from musl_repair.errors import ElfError
-from musl_repair.filechecks import common_architecture
+from musl_repair.codefiles import sort_files
+from musl_repair.elf import Elf, read_elf
+from musl_repair.errors import ElfError, MuslRepairError
 from musl_repair.loader import Need, Scope, load
 from musl_repair.policy import architecture_of, describe_target
 from musl_repair.resolve import Search, resolve
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import PurePosixPath
 
     from musl_repair.facts import Facts
-    from musl_repair.sysroot import Sysroot
+    from musl_repair.sysroot import Sysroot, Unusable
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,9 @@ class Tree:
     """What is loaded for one file, in the order of loading."""
 
     root: PurePosixPath
-    needs: tuple[Need, ...]
+    needs: tuple[Need, ...] = ()
+    is_static: bool = False
+    """Whether the file is a program that the loader has nothing to do with."""
 
     @property
     def missing(self) -> bool:
@@ -37,25 +39,41 @@ class Tree:
 
 def file_tree(sysroot: Sysroot, path: PurePosixPath, library_path: tuple[PurePosixPath, ...]) -> Tree:
     """Return the tree of a file in a target system. Raises ElfError for what musl cannot load."""
-    elf = sysroot.read(path)
-    if not isinstance(elf, Elf):
-        raise ElfError(f"{path}: {elf.reason if elf is not None else 'no such file'}")
+    answer = sysroot.read(path)
+    elf = answer if isinstance(answer, Elf) else _static_program(sysroot, path, answer)
     architecture = architecture_of(elf)
     if architecture is None:
         raise ElfError(f"{path} is for {describe_target(elf)}, which musl's loaders for wheels do not run")
+    if elf.is_static:
+        return Tree(path, is_static=True)
     scope = Scope(architecture.loader, sysroot.search_path(architecture.musl_name), library_path)
     return _tree(path, sysroot, scope)
 
 
+def _static_program(sysroot: Sysroot, path: PurePosixPath, answer: Unusable | None) -> Elf:
+    """Return the facts of a static program, which is of no use to a loader. Raises ElfError for anything else."""
+    if answer is None:
+        raise ElfError(f"{path}: no such file")
+    try:
+        elf = read_elf(sysroot.content(path))
+    except MuslRepairError:
+        elf = None
+    if elf is None or not elf.is_static:
+        raise ElfError(f"{path}: {answer.reason}")
+    return elf
+
+
 def wheel_trees(facts: Facts) -> tuple[Tree, ...]:
     """Return a tree for every file of a wheel that is not only loaded by others, on a system with nothing but musl."""
-    architecture = common_architecture(facts.elfs)
-    if architecture is None:
+    found = sort_files(facts)
+    if found.architecture is None:
         return ()
-    files = facts.files()
-    resolution = resolve(files, None, architecture, Search(DEFAULT_PATH, may_repair=False))
-    scope = Scope(architecture.loader, DEFAULT_PATH)
-    return tuple(_tree(root, Mounted(files), scope) for root in resolution.roots)
+    files, scope = facts.files(), Scope(found.architecture.loader, DEFAULT_PATH)
+    resolution = resolve(files, None, found.architecture, Search(DEFAULT_PATH, may_repair=False))
+    static = {facts.path(name) for name, elf in found.code.items() if elf.is_static}
+    trees = {root: _tree(root, Mounted(files), scope) for root in resolution.roots}
+    trees |= {path: Tree(path, is_static=True) for path in static}
+    return tuple(tree for _, tree in sorted(trees.items()))
 
 
 def _tree(root: PurePosixPath, world: World, scope: Scope) -> Tree:
@@ -68,6 +86,8 @@ def tree_lines(tree: Tree, *, verbose: bool) -> Iterator[str]:
     for need in tree.needs:
         by_file.setdefault(need.needed_by, []).append(need)
     yield str(tree.root)
+    if tree.is_static:
+        yield "  statically linked: nothing is loaded for it"
     yield from _branches(tree.root, by_file, {tree.root}, "  ", verbose=verbose)
 
 

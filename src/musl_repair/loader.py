@@ -9,7 +9,7 @@ from itertools import chain
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from musl_repair.policy import describe_target, is_glibc_linked
+from musl_repair.policy import Architecture, describe_target, is_glibc_linked
 from musl_repair.rpath import expand_rpath
 from musl_repair.sysroot import Unusable
 
@@ -72,11 +72,11 @@ def is_libc(elf: Elf) -> bool:
     return "__libc_start_main" in elf.exports and "stdin" in elf.exports
 
 
-def refusal(target: Elf) -> Callable[[Elf], str | None]:
-    """Return a judge of candidates for a target: musl itself checks neither machine nor C library."""
+def refusal(architecture: Architecture) -> Callable[[Elf], str | None]:
+    """Return a judge of candidates for an architecture: musl itself checks neither machine nor C library."""
 
     def judge(candidate: Elf) -> str | None:
-        if candidate.target != target.target:
+        if not architecture.fits(candidate):
             return f"for another architecture ({describe_target(candidate)})"
         if is_glibc_linked(candidate):
             return "linked against glibc"

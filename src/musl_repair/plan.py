@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from musl_repair.abi import Feature, feature_since
 from musl_repair.arrangement import Arrangement, Move, arrange
 from musl_repair.binding import unbound_symbols
-from musl_repair.check import code_files, judge_input, judge_relr, judge_resolution, reasons_for
+from musl_repair.check import judge_input, judge_relr, judge_resolution, reasons_for
+from musl_repair.codefiles import sort_files
 from musl_repair.deduplicating import find_copies, find_earlier, judge_remaining, merge, without
 from musl_repair.dlopening import Wished, all_wishes, judge_notes
 from musl_repair.documents import Documents, choose_documents
 from musl_repair.errors import WheelError
 from musl_repair.excluding import all_ways, judge_patterns, without_ways
-from musl_repair.filechecks import common_architecture
 from musl_repair.findings import Finding, Severity, finding
 from musl_repair.grafts import Graft, choose_grafts
 from musl_repair.graph import Resolution
@@ -24,7 +24,7 @@ from musl_repair.patches import Patch, graft_patch, wheel_patch
 from musl_repair.polyfilling import by_file, filled, offers, polyfill_grafts, used
 from musl_repair.requirement import Reason, ordered
 from musl_repair.resolve import Search, resolve, scheme_root
-from musl_repair.tagging import choose_platforms, judge_tag, musl_tags, promises
+from musl_repair.tagging import choose_platforms, judge_index, judge_tag, musl_tags, promises
 from musl_repair.target import Target, judge_system, system_release
 from musl_repair.world import is_mounted
 
@@ -80,17 +80,16 @@ def make_plan(facts: Facts, target: Target, options: Options) -> Plan:
     Problems are findings of the plan, all of them together. Raises WheelError for a wheel without ELF files that was
     not allowed, PlatformError for a platform that cannot be given.
     """
-    elfs = code_files(facts)
-    architecture = common_architecture(elfs)
-    if not elfs and not options.allow_pure:
+    files = sort_files(facts)
+    if not (files.code or files.broken or options.allow_pure):
         raise WheelError(
             f"{facts.wheel.name} has no ELF file that musl could load, so there is nothing to repair; "
             "a pure Python wheel works on musl as it is (--allow-pure-python-wheel copies it)"
         )
-    findings = judge_input(facts, elfs, architecture)
+    findings, architecture = judge_input(facts, files), files.architecture
     if architecture is None or any(found.code == "wrong-architecture" for found in findings):
         return _unchanged(facts, findings)
-    arrangement = arrange(facts, elfs, architecture, options)
+    arrangement = arrange(facts, files.code, architecture, options)
     search_path = target.search_path(architecture.musl_name)
     inclusion = Inclusion(arrangement, target, options, search_path)
     search = Search(search_path, options.library_path, options.excluded, included=inclusion)
@@ -125,6 +124,7 @@ def _decide(
         *(judge_system(target, architecture) if grafts or resolution.missing else ()),
         *without_ways(judge_resolution(resolution, unbound, names, architecture), options),
         *judge_tag(result, reasons, architecture.name),
+        *judge_index(result),
         *(() if lowers else judge_relr(resolution, names, result, architecture, Severity.WARNING)),
         *_judge_places(arrangement, resolution, grafts, added),
         *_judge_wishes(arrangement, resolution, options, kept),

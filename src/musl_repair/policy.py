@@ -11,12 +11,27 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from musl_repair import relocations
+from musl_repair.elfimage import ET_EXEC
 from musl_repair.errors import PlatformError
 
 if TYPE_CHECKING:
-    from musl_repair.elf import Elf
+    from musl_repair.elf import Elf, VersionNeed
 
 _TAG: Final = re.compile(r"musllinux_([0-9]{1,9})_([0-9]{1,9})(?:_(\w+))?")
+_GLIBC_LOADER: Final = re.compile(r"ld-linux[\w-]*\.so\.\d+|ld64\.so\.\d+|ld\.so\.1")
+_ONLY_GLIBC: Final = frozenset(
+    {
+        "libBrokenLocale.so.1", "libSegFault.so", "libanl.so.1", "libc_malloc_debug.so.0", "libcidn.so.1",
+        "libmemusage.so", "libmvec.so.1", "libnss_compat.so.2", "libnss_db.so.2", "libnss_dns.so.2",
+        "libnss_files.so.2", "libnss_hesiod.so.2", "libpcprofile.so", "libresolv.so.2", "libthread_db.so.1",
+    }
+)  # fmt: skip
+"""Libraries that nothing but glibc installs (glibc's shlib-versions)."""
+_GLIBC: Final = frozenset(
+    {"libc.so.6", "libdl.so.2", "libm.so.6", "libnsl.so.1", "libpthread.so.0", "librt.so.1", "libutil.so.1"}
+)
+"""Its others: musl takes most of the names for itself, and libnsl has a project of its own. libcrypt is not among them:
+libxcrypt, which is not glibc's, defines the same versions."""
 _EF_ARM_ABI_FLOAT_SOFT: Final = 0x200
 _EF_PPC64_ABI: Final = 3
 _EF_RISCV_FLOAT_ABI: Final = 6
@@ -61,6 +76,8 @@ ARCHITECTURES: Final = (
     Architecture("i686", "i386", relocations.EM_386, 32, True, 0x1000),
     Architecture("aarch64", "aarch64", relocations.EM_AARCH64, 64, True, 0x10000),
     Architecture("armv7l", "armhf", relocations.EM_ARM, 32, True, 0x1000),
+    # Of the files alone nothing here tells it from armv7l: a wheel is for it by the tag in its name.
+    Architecture("armv6l", "armhf", relocations.EM_ARM, 32, True, 0x1000),
     Architecture("ppc64le", "powerpc64le", relocations.EM_PPC64, 64, True, 0x10000),
     Architecture("s390x", "s390x", relocations.EM_S390, 64, False, 0x1000),
     Architecture("riscv64", "riscv64", relocations.EM_RISCV, 64, True, 0x1000),
@@ -68,8 +85,19 @@ ARCHITECTURES: Final = (
 )
 
 
+_SPELLINGS: Final = {"armv8l": "armv7l", "i386": "i686", "i486": "i686", "i586": "i686"}
+"""Other machine names that wheels of an architecture are tagged with by the machine that builds them."""
+_LINUX: Final = re.compile(r"(?:linux|manylinux(?:1|2010|2014|_\d+_\d+)|musllinux_\d+_\d+)_(\w*)")
+
+
+def machine_name(platform: str) -> str | None:
+    """Return the machine that a platform tag of Linux names, as wheel tags call it; None for all other tags."""
+    match = _LINUX.fullmatch(platform)
+    return None if match is None else _SPELLINGS.get(match[1], match[1])
+
+
 def architecture_of(elf: Elf) -> Architecture | None:
-    """Return the architecture that a file is for, or None where no wheel tag names it."""
+    """Return the architecture that a file is for, the first that it fits; None where no wheel tag names it."""
     for architecture in ARCHITECTURES:
         if architecture.fits(elf):
             return architecture
@@ -86,13 +114,33 @@ def describe_target(elf: Elf) -> str:
 
 
 def is_glibc_linked(elf: Elf) -> bool:
-    """Whether a file was linked against glibc.
+    """Whether a file was linked against glibc."""
+    return bool(glibc_evidence(elf))
 
-    GLIBC_ABI_DT_RELR does not count: binutils writes it for DT_RELR alone, also on musl.
+
+def glibc_evidence(elf: Elf) -> tuple[str, ...]:
+    """Return what of a file is only there when it was linked against glibc: libraries, its loader, symbol versions.
+
+    A version counts by the library that it is asked of: libgcc_s defines one of the name GLIBC_2.0 for
+    __register_frame_info on most architectures (GCC's libgcc/config/*/libgcc-glibc.ver), on musl too. And it counts
+    by what it is: binutils writes GLIBC_ABI_DT_RELR and the like to mark a feature of the file, not a symbol.
     """
-    return any(name.startswith(("ld-linux", "ld64.so")) for name in elf.needed) or any(
-        need.version.startswith("GLIBC_") and need.version != "GLIBC_ABI_DT_RELR" for need in elf.version_needs
-    )
+    libraries = [name for name in elf.needed if _is_only_glibc(name)]
+    loader = elf.interpreter or ""
+    # Of a library nobody reads it.
+    if (elf.type == ET_EXEC or elf.pie) and _GLIBC_LOADER.fullmatch(loader.rpartition("/")[2]):
+        libraries.append(loader)
+    versions = {need.version for need in elf.version_needs if _is_glibc_version(need)}
+    return (*libraries, *sorted(versions))
+
+
+def _is_only_glibc(library: str) -> bool:
+    return library in _ONLY_GLIBC or _GLIBC_LOADER.fullmatch(library) is not None
+
+
+def _is_glibc_version(need: VersionNeed) -> bool:
+    from_glibc = need.library in _GLIBC or _is_only_glibc(need.library)
+    return from_glibc and need.version.startswith("GLIBC_") and not need.version.startswith("GLIBC_ABI_")
 
 
 class MuslTag(NamedTuple):

@@ -62,7 +62,9 @@ def prove(
         found = elf_of(edited.image, wanted)
         harm = list(differences(source, edited, lowered=patch.lower_relr, page_size=page_size))
     except ElfError as error:
-        raise PatchError(f"{patch.member}: {editor} left a broken file: {error}") from error
+        fault = _own_fault(source, page_size)
+        said = f"{editor} left a broken file: {error}" if fault is None else f"it cannot be edited: {fault}"
+        raise PatchError(f"{patch.member}: {said}") from error
     if found.page_size < min(before.page_size, page_size):
         raise PatchError(
             f"{patch.member}: {editor} left segments that {min(before.page_size, page_size)}-byte pages cannot map"
@@ -73,6 +75,15 @@ def prove(
     if mended:
         _read_again(found, edited, patch.member, editor)
     return found
+
+
+def _own_fault(source: Opened, page_size: int) -> str | None:
+    """Return how a file contradicted itself before any edit; None where it did not."""
+    try:
+        list(differences(source, source, lowered=False, page_size=page_size))
+    except ElfError as error:
+        return str(error)
+    return None
 
 
 def _compare(wanted: Elf, found: Elf, member: str, editor: str) -> None:

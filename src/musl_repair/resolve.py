@@ -18,7 +18,7 @@ from musl_repair.rpath import expand_entry, is_valid_entry, rpath_entries
 from musl_repair.world import Mounted, World
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Hashable, Iterable, Mapping
 
     from musl_repair.policy import Architecture
     from musl_repair.sysroot import Unusable
@@ -115,17 +115,20 @@ def resolve(
 ) -> Resolution:
     """Resolve every need of every loadable file of a wheel (files, by loader path) against wheel and system.
 
-    Each file is taken as one that is loaded first. When planning a repair, a need that is answered on one way to a
-    library and not on another counts as answered: the repaired library finds it on every way. Without a repair it
-    counts as missing if it is so on a way that begins at a file which something else than the wheel's files loads.
+    Each file of the architecture is taken as one that is loaded first. When planning a repair, a need that is answered
+    on one way to a library and not on another counts as answered: the repaired library finds it on every way. Without a
+    repair it counts as missing if it is so on a way that begins at a file which something else than the wheel's files
+    loads.
     """
-    elfs = {path: elf for path, elf in sorted(files.items()) if isinstance(elf, Elf)}
+    elfs = {path: elf for path, elf in sorted(files.items()) if isinstance(elf, Elf) and architecture.fits(elf)}
     mounted = Mounted(files, system)
-    extended = _extended(elfs, search) if search.may_repair else {}
+    accepts = refusal(architecture) if search.may_repair else None
+    extended = {} if accepts is None else _extended(elfs, search, accepts)
     world = _Searching(mounted, extended, search)
     edges: dict[PurePosixPath, dict[str, PurePosixPath]] = {path: {} for path in elfs}
     failed: dict[PurePosixPath, list[Need]] = {}
-    for path, need in _needs(elfs, world, architecture, search):
+    loader = Loader(world, Scope(architecture.loader, search.search_path, accepts=accepts))
+    for path, need in ((first, need) for first in elfs for need in loader.load(first)):
         needed_by = world.real(need.needed_by)
         if need.found is not None:
             found = world.real(need.found)
@@ -147,20 +150,6 @@ def resolve(
         (path, name) for path, elf in facts.items() for name in elf.needed if is_excluded(name, search.excluded)
     )
     return Resolution(edges, _each_once(missing), facts, tuple(excluded), _asked(edges, facts, search))
-
-
-def _needs(
-    elfs: Mapping[PurePosixPath, Elf], world: World, architecture: Architecture, search: Search
-) -> Iterator[tuple[PurePosixPath, Need]]:
-    """Yield what is needed when each file is loaded first, with that file."""
-    loaders: dict[Hashable, Loader] = {}
-    for path, elf in elfs.items():
-        # What passes candidates over knows of the file only what it is for.
-        kind = elf.target if search.may_repair else None
-        if kind not in loaders:
-            accepts = refusal(elf) if search.may_repair else None
-            loaders[kind] = Loader(world, Scope(architecture.loader, search.search_path, accepts=accepts))
-        yield from ((path, need) for need in loaders[kind].load(path))
 
 
 def _asked(
@@ -185,16 +174,19 @@ def _each_once(needs: Iterable[Need]) -> tuple[Need, ...]:
     return tuple(need for _, need in sorted(found.items()))
 
 
-def _extended(elfs: Mapping[PurePosixPath, Elf], search: Search) -> dict[PurePosixPath, str]:
+def _extended(
+    elfs: Mapping[PurePosixPath, Elf], search: Search, accepts: Callable[[Elf], str | None]
+) -> dict[PurePosixPath, str]:
     """Return file → where planning looks for what it needs; found once for all files of a folder that are alike."""
     by_name: dict[str, list[PurePosixPath]] = {}
-    for path in elfs:
-        by_name.setdefault(path.name, []).append(path)
+    for path, elf in elfs.items():
+        if accepts(elf) is None:
+            by_name.setdefault(path.name, []).append(path)
     wanted = {path: elf._replace(needed=search.needed(path, elf)) for path, elf in elfs.items()}
     found: dict[Hashable, str] = {}
     extended = {}
     for path, elf in wanted.items():
-        alike = path.parent, scheme_root(path), elf.rpath, elf.target, elf.needed
+        alike = path.parent, scheme_root(path), elf.rpath, elf.needed
         if alike not in found:
             found[alike] = _extended_rpath(path, wanted, by_name, search.library_path)
         extended[path] = found[alike]
@@ -224,21 +216,14 @@ def _extended_rpath(
         str(folder)
         for name in elf.needed
         if not is_reserved(name) and not any(PurePosixPath(at) / name in elfs for at in own)
-        for folder in _folders_with(by_name.get(name, ()), path, elfs)
+        for folder in _folders_with(by_name.get(name, ()), path)
     ]
     return ":".join(dict.fromkeys([*inside, *found, *map(str, library_path), *outside]))
 
 
-def _folders_with(
-    candidates: Iterable[PurePosixPath], path: PurePosixPath, elfs: Mapping[PurePosixPath, Elf]
-) -> tuple[PurePosixPath, ...]:
-    """Return the folder of the one of these files that is nearest to path, and that it can use, or nothing."""
-    refuses = refusal(elfs[path])
-    folders = [
-        candidate.parent
-        for candidate in candidates
-        if scheme_root(candidate) == scheme_root(path) and not refuses(elfs[candidate])
-    ]
+def _folders_with(candidates: Iterable[PurePosixPath], path: PurePosixPath) -> tuple[PurePosixPath, ...]:
+    """Return the folder of the one of these files that is nearest to path, or nothing."""
+    folders = [candidate.parent for candidate in candidates if scheme_root(candidate) == scheme_root(path)]
     nearest = sorted(
         folders, key=lambda folder: (len(PurePosixPath(posixpath.relpath(folder, path.parent)).parts), folder)
     )

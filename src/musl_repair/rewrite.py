@@ -59,7 +59,10 @@ class _Rewriting:
         self._names = tuple(renamed_versions(image, patch, self._strings))
         if self._strings.grown and image.tag(image_.DT_STRTAB) is None:
             raise ElfError("it has no dynamic string table")
-        self._dynamic = next(s for s in image.segments if s.type == image_.PT_DYNAMIC and s.filesz)
+        self._dynamic = next(s for s in image.segments if s.type == image_.PT_DYNAMIC)
+        self._slots = self._dynamic.filesz // image.layout.dyn.size
+        if len(image.dynamic) > self._slots:
+            raise ElfError("it has more dynamic entries than its dynamic section has room for")
         self._blocks = self._new_blocks()
 
     def result(self) -> bytearray:
@@ -114,17 +117,18 @@ class _Rewriting:
     def _write_dynamic(self, data: bytearray, places: Mapping[str, Place]) -> None:
         entries, room = self._placed(places), len(self._image.dynamic)
         if _DYNAMIC in places:
-            self._write_entries(data, places[_DYNAMIC].offset, entries)
+            self._write_entries(data, places[_DYNAMIC].offset, entries, len(entries) + 1)
             # Code that asks for _DYNAMIC, as the linker placed it, finds there what has room: all that are no names.
             names = [index for index, (tag, _) in enumerate(entries) if tag in _NAMES][: len(entries) - room]
             entries = [entry for index, entry in enumerate(entries) if index not in names][:room]
-        self._write_entries(data, self._image.dynamic_offset, entries)
+        # The first DT_NULL may be what lies behind a section that is full; it stays.
+        self._write_entries(data, self._image.dynamic_offset, entries, self._slots)
 
-    def _write_entries(self, data: bytearray, offset: int, entries: list[tuple[int, int]]) -> None:
+    def _write_entries(self, data: bytearray, offset: int, entries: list[tuple[int, int]], slots: int) -> None:
         form = self._image.layout.dyn
         # Behind the first DT_NULL there may be anything; what was an entry, and is none now, is another DT_NULL.
         ends = [(image_.DT_NULL, 0)] * max(len(self._image.dynamic) - len(entries), 1)
-        for index, fields in enumerate([*entries, *ends]):
+        for index, fields in enumerate([*entries, *ends][:slots]):
             form.pack_into(data, offset + index * form.size, *fields)
 
     def _write_sections(self, sections: Sections, places: Mapping[str, Place]) -> None:

@@ -122,7 +122,11 @@ def _write_headers(image: Image, data: bytearray, added: Segment, moved: Mapping
     old_size = size - layout.phdr.size
     data[header.phoff : header.phoff + old_size] = bytes(old_size)
     data[added.offset : added.offset + size] = table
-    layout.ehdr.pack_into(data, 16, *header._replace(phoff=added.offset, phnum=len(segments)))
+    header = header._replace(phoff=added.offset, phnum=len(segments))
+    if header.shoff + header.shnum * header.shentsize > len(image.data):
+        # A file that was cut off behind its segments. What is there now is no section header.
+        header = header._replace(shoff=0, shnum=0, shstrndx=0)
+    layout.ehdr.pack_into(data, 16, *header)
 
 
 def _moved(segment: Segment, place: Place, size: int) -> Segment:

@@ -25,6 +25,7 @@ _TRIPLES: Final = {
     "i686": ("i686-linux-musl", "i686-linux-gnu", "i586-alpine-linux-musl"),
     "aarch64": ("aarch64-linux-musl", "aarch64-linux-gnu", "aarch64-alpine-linux-musl"),
     "armv7l": ("arm-linux-musleabihf", "arm-linux-gnueabihf", "armv7-alpine-linux-musleabihf"),
+    "armv6l": ("arm-linux-musleabihf", "arm-linux-gnueabihf", "armv6-alpine-linux-musleabihf"),
     "ppc64le": ("powerpc64le-linux-musl", "powerpc64le-linux-gnu", "powerpc64le-alpine-linux-musl"),
     "s390x": ("s390x-linux-musl", "s390x-linux-gnu", "s390x-alpine-linux-musl"),
     "riscv64": ("riscv64-linux-musl", "riscv64-linux-gnu", "riscv64-alpine-linux-musl"),

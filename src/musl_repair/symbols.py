@@ -249,9 +249,20 @@ def hash_table_size(image: Image, tag: int, count: int) -> int:
     if tag == image_.DT_GNU_HASH:
         buckets, first, bloom, _ = struct.unpack_from(image.layout.order + "IIII", image.at(address))
         return int(16 + bloom * image.layout.word.size + 4 * (buckets + max(count - first, 0)))
-    word = struct.Struct(image.layout.order + _sysv_word(image))
-    buckets, chains = (value for (value,) in word.iter_unpack(image.at(address, 2 * word.size)))
-    return int((2 + buckets + chains) * word.size)
+    return _sysv_size(image, address)
+
+
+def _sysv_size(image: Image, address: int) -> int:
+    """Return the size of DT_HASH in bytes; 0 for one that cannot be, and that nobody reads beside DT_GNU_HASH."""
+    for form in dict.fromkeys((_sysv_word(image), "I")):  # zig's linker writes words of 32 bits on s390x too
+        word = struct.Struct(image.layout.order + form)
+        try:
+            buckets, chains = (value for (value,) in word.iter_unpack(image.at(address, 2 * word.size)))
+            return len(image.at(address, (2 + buckets + chains) * word.size))
+        except ElfError:
+            if image.tag(image_.DT_GNU_HASH) is None:
+                raise
+    return 0
 
 
 def _sysv_word(image: Image) -> str:

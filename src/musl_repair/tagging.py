@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _OLDEST: Final = (1, 1)
 """The lowest tag that "auto" gives: installers and indexes know none before it."""
 _MOST_REASONS: Final = 10
+_NOT_ON_PYPI: Final = frozenset({"armv6l", "loongarch64"})
+"""Architectures that warehouse/forklift/legacy.py does not list for musllinux."""
 
 
 def choose_platforms(
@@ -87,6 +89,13 @@ def judge_tag(name: WheelName, reasons: tuple[Reason, ...], arch: str) -> Iterat
     else:
         detail = [*_because(broken), _distributions(tag, broken, arch)]
         yield finding("tag-promises-too-much", str(tag), *detail, remedy=_remedy(broken, arch))
+
+
+def judge_index(name: WheelName) -> Iterator[Finding]:
+    """Yield tags that PyPI does not take."""
+    for tag in musl_tags(name):
+        if tag.arch in _NOT_ON_PYPI:
+            yield finding("tag-not-on-pypi", str(tag), f"PyPI accepts no musllinux wheels for {tag.arch}")
 
 
 def _remedy(broken: tuple[Reason, ...], arch: str) -> str | None:

@@ -13,7 +13,7 @@ from musl_repair.abi import hint, history
 from musl_repair.binding import clashes
 from musl_repair.findings import Finding, Severity, finding
 from musl_repair.loader import is_reserved
-from musl_repair.policy import Architecture, parse_tag
+from musl_repair.policy import Architecture, machine_name
 from musl_repair.polyfill import is_polyfill
 from musl_repair.resolve import inside_entries
 from musl_repair.rpath import expand_entry
@@ -28,9 +28,15 @@ if TYPE_CHECKING:
     from musl_repair.graph import Resolution
     from musl_repair.loader import Need
 
-_SPELLINGS: Final = {"armv7l": ("armv6l", "armv8l"), "i686": ("i386", "i486", "i586")}
-"""Other machine names that wheels of an architecture are tagged with by the machine that builds them."""
 _MOST_NAMES: Final = 8
+_ABI_NAMES: Final = frozenset(
+    {
+        "__cxa_atexit", "__cxa_finalize", "__stack_chk_fail", "__stack_chk_guard", "__tls_get_addr", "___tls_get_addr",
+        "__tls_get_offset",
+    }
+)  # fmt: skip
+"""What compilers call in musl, and what libstdc++, libssp or compiler-rt can have too (Itanium C++ ABI, ELF handling of
+thread-local storage); the ARM EABI's names, such as __aeabi_atexit of libstdc++, begin with __aeabi_."""
 
 
 def judge_record(facts: Facts) -> Iterator[Finding]:
@@ -46,11 +52,8 @@ def judge_unlisted(facts: Facts) -> Iterator[Finding]:
 def judge_platforms(facts: Facts, architecture: Architecture) -> Iterator[Finding]:
     """Yield platform tags that name another machine than the ELF files."""
     for platform in facts.wheel.name.platforms:
-        tag = parse_tag(platform)
-        arch = tag.arch if tag is not None else platform.removeprefix("linux_")
-        if tag is None and arch == platform:
-            continue
-        if arch != architecture.name and arch not in _SPELLINGS.get(architecture.name, ()):
+        machine = machine_name(platform)
+        if machine not in (None, architecture.name) and not platform.startswith("manylinux"):
             detail = f"the file name says {platform}, the ELF files are for {architecture.name}"
             yield finding("tag-mismatch", str(facts.wheel.name), detail)
 
@@ -82,10 +85,10 @@ def judge_places(facts: Facts, elfs: Mapping[str, Elf]) -> Iterator[Finding]:
             yield finding("member-collision", names[0], f"{', '.join(names[1:])} is installed as {path} too")
 
 
-def judge_copies(facts: Facts) -> Iterator[Finding]:
+def judge_copies(facts: Facts, elfs: Mapping[str, Elf]) -> Iterator[Finding]:
     """Yield libraries that are in the wheel several times: of equal content, or of one build (equal build-id)."""
     groups: dict[str, list[str]] = {}
-    for name, elf in sorted(facts.elfs.items()):
+    for name, elf in sorted(elfs.items()):
         if elf.loadable:
             groups.setdefault(f"build-id {elf.build_id}" if elf.build_id else facts.readings[name].sha256, []).append(
                 name
@@ -164,15 +167,23 @@ def judge_symbols(
         detail = [f"needed by {', '.join(map(shown, paths))}", *([said] if said else [])]
         if owners:
             detail.append(f"{owners[0]} defines it, but is not among what is needed")
+        ifuncs = [shown(path) for path, elf in resolution.elfs.items() if name in elf.ifuncs]
+        if ifuncs:
+            detail.append(f"{ifuncs[0]} defines it as an IFUNC, which musl does not find")
         yield finding("symbol-not-found", name, *detail, severity=Severity.WARNING if owners else None)
+
+
+def _is_of_abi(name: str) -> bool:
+    """Whether the processor's ABI says what a function does: whichever of two that a call reaches, it is the same."""
+    return name in _ABI_NAMES or name.startswith("__aeabi_")
 
 
 def judge_clashes(
     resolution: Resolution, shown: Callable[[PurePosixPath], str], architecture: Architecture
 ) -> Iterator[Finding]:
     """Yield libraries whose functions lose against musl's of the same name."""
-    known = history(architecture.name)
-    for library, names in clashes(resolution, known.exports_now()).items():
+    names_of_musl = frozenset(name for name in history(architecture.name).exports_now() if not _is_of_abi(name))
+    for library, names in clashes(resolution, names_of_musl).items():
         if is_polyfill(library.name):
             continue  # that musl's own comes first is what it is made for
         listed = sorted(names)
