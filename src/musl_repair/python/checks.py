@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from musl_repair.findings import Finding, Severity, finding
-from musl_repair.python.interpreter import in_words, versions
+from musl_repair.python.interpreter import in_words
 from musl_repair.python.names import exporters, exports, known_minors, stable_since
 from musl_repair.python.suffixes import Lookup, look_up, looks_for, module_of, suffixes
 
@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     from musl_repair.python.promise import Promise
 
 _MOST_NAMES: Final = 8
-_REBUILD: Final = (
-    "build it with the CPython that the tag names; for abi3, with Py_LIMITED_API set to that version, and no other API"
-)
+_REBUILD: Final = "build it with the CPython that the tag names; under abi3, set Py_LIMITED_API to that version"
 _IN_VAIN: Final = "no interpreter of the tags looks for it; they find the module in another file"
 
 
@@ -112,9 +110,9 @@ def _history(name: str) -> str:
     """Return which versions have a name, for people."""
     there, known, since = exporters(name), known_minors(), stable_since(name)
     if not there:
-        return f"nor by any other from 3.{known[0]} to 3.{known[-1]}"
+        return f"no CPython from 3.{known[0]} to 3.{known[-1]} exports it"
     stable = "" if since is None else f", and in the stable ABI since 3.{since}"
-    return f"exported by CPython {versions(there)}{stable}"
+    return f"exported by {in_words(there)}{stable}"
 
 
 def _judge_stable(loaded: Iterable[_Loaded], promise: Promise, missing: frozenset[str]) -> Iterator[Finding]:
@@ -130,13 +128,13 @@ def _judge_stable(loaded: Iterable[_Loaded], promise: Promise, missing: frozense
         said = [_with_stable(name) for name in sorted(names)]
         more = f" and {len(said) - _MOST_NAMES} more" if len(said) > _MOST_NAMES else ""
         if said:
-            detail = f"{', '.join(said[:_MOST_NAMES])}{more}: not in the stable ABI of {min(stable)}"
+            detail = f"the stable ABI of {min(stable)} lacks {', '.join(said[:_MOST_NAMES])}{more}"
             yield finding("outside-stable-abi", file, detail)
 
 
 def _with_stable(name: str) -> str:
     since = stable_since(name)
-    return name if since is None else f"{name} (there since 3.{since})"
+    return name if since is None else f"{name} (in it since 3.{since})"
 
 
 def _is_stable(name: str, interpreter: Interpreter) -> bool:

@@ -21,12 +21,10 @@ class Interpreter(NamedTuple):
 
 def in_words(interpreters: Iterable[Interpreter]) -> str:
     """Return them as runs of versions: "CPython 3.8 to 3.10, 3.12; free-threaded CPython 3.13"."""
-    parts = []
-    for free_threaded in (False, True):
-        minors = sorted({one.minor for one in interpreters if one.free_threaded == free_threaded})
-        if minors:
-            parts.append(f"{'free-threaded ' if free_threaded else ''}CPython {versions(minors)}")
-    return "; ".join(parts)
+    minors: dict[bool, list[int]] = {}
+    for one in sorted(interpreters, key=lambda one: (one.free_threaded, one.minor)):
+        minors.setdefault(one.free_threaded, []).append(one.minor)
+    return "; ".join(f"{'free-threaded ' if free else ''}CPython {versions(row)}" for free, row in minors.items())
 
 
 def versions(minors: Sequence[int]) -> str:

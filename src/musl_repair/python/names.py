@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from importlib import import_module
 from pkgutil import get_data
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+from musl_repair.python.interpreter import Interpreter
 
-    from musl_repair.python.interpreter import Interpreter
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _FORMAT: Final = 1
 
@@ -35,9 +34,12 @@ def api_names(names: frozenset[str]) -> frozenset[str]:
     return frozenset([name for name in names if name.startswith(("Py", "_Py"))]) | (names & _names().exporters.keys())
 
 
-def exporters(name: str) -> tuple[int, ...]:
-    """Return the minor versions of CPython 3 that export a name, sorted."""
-    return tuple(sorted(_names().exporters.get(name, ())))
+def exporters(name: str) -> tuple[Interpreter, ...]:
+    """Return the interpreters that export a name, sorted; free-threaded ones only where they alone do."""
+    names = _names()
+    found = [Interpreter(minor) for minor in names.exporters.get(name, ())]
+    found += [Interpreter(minor, free_threaded=True) for minor, own in names.free_threaded.items() if name in own]
+    return tuple(sorted(found))
 
 
 def exports(interpreter: Interpreter, name: str) -> bool:
@@ -87,6 +89,6 @@ def minors_of(spans: str) -> frozenset[int]:
 @cache
 def _stable_abi() -> Mapping[str, int]:
     # Imported here: it takes longer than all the rest of a check, and only wheels with an abi3 tag ask for it.
-    info = import_module("abi3info")
-    rows: Iterable[Any] = (*info.FUNCTIONS.values(), *info.DATAS.values())
-    return {row.symbol.name: row.added.minor for row in rows}
+    from abi3info import DATAS, FUNCTIONS
+
+    return {row.symbol.name: row.added.minor for row in (*FUNCTIONS.values(), *DATAS.values())}

@@ -100,7 +100,7 @@ def _admitted(python: str, abi: str) -> tuple[Kind | None, tuple[Interpreter, ..
     flag = "m" if minor < _NO_PYMALLOC_FLAG_SINCE else ""
     if abi == f"{python}{flag}":
         return Kind.EXACT, (Interpreter(minor),)
-    if abi == f"{python}t":
+    if abi == f"{python}t" and minor >= _FREE_THREADED_SINCE:
         return Kind.EXACT, (Interpreter(minor, free_threaded=True),)
     return None, ()
 
