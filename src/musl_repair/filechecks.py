@@ -6,7 +6,6 @@ Source: musl 1.2.6 ldso/dynlink.c (do_relocs, find_sym, decode_dyn, map_library)
 from __future__ import annotations
 
 import posixpath
-import re
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from musl_repair.elf import Elf
     from musl_repair.graph import Resolution
 
-_GNU_SUFFIX: Final = re.compile(r"\.(?:cpython|pypy)-?(\d)(\d+)\w*-[\w-]*-linux-gnu\w*\.so$")
 _ISA_NAMES: Final = {1: "x86-64-v2", 2: "x86-64-v3", 3: "x86-64-v4"}
 """Bits of GNU_PROPERTY_X86_ISA_1_NEEDED above the baseline (x86-64 psABI)."""
 
@@ -68,7 +66,6 @@ def judge_files(
         if architecture.fits(elf):
             yield from _judge_relocations(name, elf, architecture)
             yield from _judge_machine(name, elf, architecture)
-        yield from _judge_suffix(name)
         yield from (
             finding("libpython-linked", name, f"it needs {needed}") for needed in elf.needed if is_libpython(needed)
         )
@@ -113,13 +110,6 @@ def _judge_machine(name: str, elf: Elf, architecture: Architecture) -> Iterator[
         can = f"pages of at most {elf.page_size} bytes" if elf.page_size else "no page size"
         detail = f"its segments fit {can}; kernels for {architecture.name} use up to {architecture.max_page}"
         yield finding("page-alignment", name, detail, severity=None if elf.page_size else Severity.ERROR)
-
-
-def _judge_suffix(name: str) -> Iterator[Finding]:
-    """CPython 3.11 configures musl as a system of its own: its importlib looks for -linux-musl."""
-    match = _GNU_SUFFIX.search(name)
-    if match is not None and (int(match[1]), int(match[2])) >= (3, 11):
-        yield finding("extension-suffix", name, f"CPython {match[1]}.{match[2]} on musl looks for -linux-musl.so")
 
 
 def judge_rpaths(resolution: Resolution, names: Mapping[PurePosixPath, str]) -> Iterator[Finding]:
