@@ -19,6 +19,7 @@ LAYERS = (
     (
         "read",
         (
+            "python",
             "elfimage",
             "relocations",
             "notes",
@@ -38,7 +39,7 @@ LAYERS = (
     ),
     (
         "rules",
-        ("abi", "python", "polyfill", "policy", "rpath", "world", "loader", "graph", "requirement", "tagging", "sizes"),
+        ("abi", "polyfill", "policy", "rpath", "world", "loader", "graph", "requirement", "tagging", "sizes"),
     ),
     (
         "decide",

@@ -178,7 +178,9 @@ def judge_python(
     wanted = wanted_of_python(resolution)
     uses = [ApiUse(shown(one.path), shown(one.root), one.names) for one in wanted if one.names]
     names = frozenset().union(*(one.names for one in wanted))
-    owners = {name: shown(path) for path, elf in resolution.elfs.items() for name in names & elf.exports}
+    owners = {
+        name: shown(path) for path, elf in sorted(resolution.elfs.items(), reverse=True) for name in names & elf.exports
+    }
     yield from judge_api(uses, promise, architecture.name, owners)
     modules = (
         shown(path)

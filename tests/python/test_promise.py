@@ -77,6 +77,7 @@ def test_abi3_and_abi3t_are_for_builds_with_and_without_the_gil() -> None:
         ("!=3.9.*,<3.11", (8, 10)),
         (">=99", ()),
         ("nonsense", KNOWN[2:]),
+        (">=3.10" + ",!=3.9.1" * 10_000, KNOWN[2:]),
     ],
 )
 def test_requires_python_takes_versions_out(requires: str, minors: tuple[int, ...]) -> None:

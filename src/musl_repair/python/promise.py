@@ -24,6 +24,8 @@ _FREE_THREADED_SINCE: Final = 13
 _NO_PYMALLOC_FLAG_SINCE: Final = 8
 _PATCHES: Final = 40
 """More patch releases than any version of CPython has had."""
+_LONGEST: Final = 1000
+"""Characters of a Requires-Python; a longer one is not read, for each clause is asked of each release."""
 
 
 class Kind(Enum):
@@ -138,10 +140,14 @@ class _Allowed:
 
     def __init__(self, requires_python: str) -> None:
         try:
-            self._specifiers = SpecifierSet(requires_python)
+            self._specifiers = SpecifierSet(requires_python if len(requires_python) <= _LONGEST else "")
         except InvalidSpecifier:
             self._specifiers = SpecifierSet()
+        self._minors: dict[int, bool] = {}
 
     def admits(self, interpreter: Interpreter) -> bool:
-        releases = (f"3.{interpreter.minor}.{patch}" for patch in range(_PATCHES))
-        return not self._specifiers or any(map(self._specifiers.contains, releases))
+        minor = interpreter.minor
+        if minor not in self._minors:
+            releases = (f"3.{minor}.{patch}" for patch in range(_PATCHES))
+            self._minors[minor] = any(map(self._specifiers.contains, releases))
+        return self._minors[minor]
