@@ -275,9 +275,11 @@ class Case:
     inside: str = ""
     """The platform that WHEEL names, if that is another one."""
     pure: bool = False
+    python: str = "cp312-cp312"
+    """The Python and ABI tags."""
 
     def write(self, folder: Path) -> None:
-        dist_info, tag = f"{self.name}-1.0.dist-info", f"cp312-cp312-{self.inside or self.platform}"
+        dist_info, tag = f"{self.name}-1.0.dist-info", f"{self.python}-{self.inside or self.platform}"
         metadata = f"Metadata-Version: 2.1\nName: {self.name}\nVersion: 1.0\n"
         purelib = "true" if self.pure else "false"
         wheel = f"Wheel-Version: 1.0\nGenerator: testdata/build.py\nRoot-Is-Purelib: {purelib}\nTag: {tag}\n"
@@ -286,12 +288,18 @@ class Case:
         # The file is the same in all cases; only the wheel whose RECORD is to lie has another.
         actual = {**promised, f"{self.name}/__init__.py": b"lie = 1\n"} if self.name == "record" else promised
         members = {**actual, f"{dist_info}/RECORD": record(promised, dist_info)}
-        write_wheel(folder / f"{self.name}-1.0-cp312-cp312-{self.platform}.whl", members)
+        write_wheel(folder / f"{self.name}-1.0-{self.python}-{self.platform}.whl", members)
 
 
 def build_cases(folder: Path, x86: Bench, arm: Bench, loong: Bench) -> None:
     """Build a wheel for each thing that musl-repair finds wrong, and some with which nothing is."""
-    for case in (*call_cases(x86, arm), *file_cases(x86, arm), *library_cases(x86), *wheel_cases(x86, arm)):
+    for case in (
+        *call_cases(x86, arm),
+        *python_cases(x86),
+        *file_cases(x86, arm),
+        *library_cases(x86),
+        *wheel_cases(x86, arm),
+    ):
         case.write(folder)
     pypi = loong.extension("call", "-z", "max-page-size=65536", calls="strlen")
     Case("pypi", {"pypi/_ext.abi3.so": pypi}, "musllinux_1_2_loongarch64").write(folder)
@@ -314,6 +322,19 @@ def call_cases(x86: Bench, arm: Bench) -> tuple[Case, ...]:
         calls("statx", "statx"),
         calls("fallocate", "posix_fallocate64"),
         Case("atomics", {f"atomics/{ARM_EXTENSION}": atomics}, "musllinux_1_2_aarch64"),
+    )
+
+
+def python_cases(x86: Bench) -> tuple[Case, ...]:
+    """Make the wheels whose extension module calls the interpreter."""
+
+    def calls(name: str, function: str, python: str, suffix: str) -> Case:
+        return Case(name, {f"{name}/_ext{suffix}": x86.extension("call", calls=function)}, python=python)
+
+    return (
+        calls("api_newer", "PyErr_GetRaisedException", "cp311-cp311", ".cpython-311-x86_64-linux-musl.so"),
+        calls("api_stable", "PyUnicode_AsUTF8", "cp38-abi3", ".abi3.so"),
+        calls("api_pypy", "PyLong_FromLong", "pp310-pypy310_pp73", ".pypy310-pp73-x86_64-linux-gnu.so"),
     )
 
 

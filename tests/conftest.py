@@ -13,7 +13,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PROCESS_MARKERS = ("patchelf", "alpine", "podman", "network", "qemu", "process")
+PROCESS_MARKERS = ("patchelf", "abi3audit", "alpine", "podman", "network", "qemu", "process")
 
 
 def pytest_sessionstart() -> None:

@@ -22,6 +22,9 @@ EXT: Final = "_ext.cpython-312-x86_64-linux-musl.so"
 ARM_EXT: Final = "_ext.cpython-312-aarch64-linux-musl.so"
 
 EXPECTED: Final[dict[str, set[tuple[str, str, str]]]] = {
+    "api_newer": {("symbol-not-found", "error", "PyErr_GetRaisedException")},
+    "api_pypy": {("python-not-judged", "note", "pp310")},
+    "api_stable": {("outside-stable-abi", "warning", "api_stable/_ext.abi3.so")},
     "atomics": {("tag-promises-too-much", "warning", "musllinux_1_2_aarch64")},
     "broken": {("broken-elf", "warning", "broken/libcut.so")},
     "clash": {("libc-symbol-clash", "warning", "clash.libs/libcrypt.so.2")},

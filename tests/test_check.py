@@ -10,7 +10,7 @@ import pytest
 
 from facts_by_hand import architecture, elf, glibc_elf, of_code, program, reading, wheel_facts
 from musl_repair.abi import Release, history
-from musl_repair.binding import clashes, is_python_name, unbound_symbols
+from musl_repair.binding import Wanted, clashes, unbound_symbols, wanted_of_python
 from musl_repair.check import Leniency, judge_wheel
 from musl_repair.errors import RefusedError
 from musl_repair.facts import RecordFault
@@ -389,24 +389,85 @@ def test_pages_are_the_architecture_s(arch: str, *, expected: bool) -> None:
     assert bool(found) == expected
 
 
+# The interpreter
+
+MODULE = "demo/_ext.cpython-312-x86_64-linux-musl.so"
+
+
+def module(*imports: str, exports: Iterable[str] = ("PyInit__ext",), arch: str = "x86_64") -> Elf:
+    return elf(imports=imports, exports=exports, arch=arch)
+
+
 @pytest.mark.parametrize(
-    ("name", "expected"),
+    ("files", "subjects"),
     [
-        ("_ext.cpython-312-x86_64-linux-gnu.so", True),
-        ("_ext.cpython-311-x86_64-linux-gnu.so", True),
-        ("_ext.cpython-313t-aarch64-linux-gnu.so", True),
-        ("_ext.cpython-312-arm-linux-gnueabihf.so", True),
-        ("_ext.cpython-310-x86_64-linux-gnu.so", False),
-        ("_ext.cpython-39-x86_64-linux-gnu.so", False),
-        ("_ext.cpython-312-x86_64-linux-musl.so", False),
-        ("_ext.pypy311-pp73-x86_64-linux-gnu.so", False),
-        ("_ext.graalpy250-312-native-x86_64-linux.so", False),
-        ("_ext.abi3.so", False),
-        ("_ext.so", False),
+        ({MODULE: module()}, []),
+        ({"demo/_ext.cpython-312-x86_64-linux-gnu.so": module()}, ["demo/_ext.cpython-312-x86_64-linux-gnu.so"]),
+        ({"demo/_ext.pyd": module()}, ["demo/_ext.pyd"]),
+        ({"demo-1.0.data/platlib/_ext.abi3t.so": module()}, ["demo-1.0.data/platlib/_ext.abi3t.so"]),
+        ({"demo/help.cpython-311-x86_64-linux-musl.so": module(exports=["help"])}, []),
+        ({"demo.libs/_ext.abi3t.so": module()}, []),
+        ({"demo-1.0.data/data/share/_ext.abi3t.so": module()}, []),
+    ],
+    ids=[
+        "what 3.12 looks for",
+        "glibc's name",
+        "Windows'",
+        "in platlib",
+        "a library with a tag",
+        "a vendored library",
+        "nowhere that is imported from",
     ],
 )
-def test_cpython_looks_for_another_suffix_on_musl(name: str, *, expected: bool) -> None:
-    assert bool(of_code(judged({f"demo/{name}": elf()}), "extension-suffix")) == expected
+def test_modules_are_found_by_their_names(files: Mapping[str, Elf], subjects: list[str]) -> None:
+    assert [one.subject for one in of_code(judged(files), "extension-suffix")] == subjects
+
+
+def test_a_module_for_another_machine_is_data() -> None:
+    """No interpreter of the tags on the wheel's machine looks for it: it is told of once, and as nothing else."""
+    other = "demo/_two.cpython-312-aarch64-linux-musl.so"
+    found = judged({MODULE: module(), "demo/x.so": module(), other: module(arch="aarch64")})
+    code, severity, _, detail = only(found)
+    assert (code, severity) == ("elf-data", Severity.NOTE)
+    assert other in detail
+
+
+def test_names_are_asked_of_the_interpreters_of_the_tags() -> None:
+    files = {MODULE: module("PyErr_GetRaisedException", "PyFooBarBaz", "printf")}
+    assert [one.subject for one in errors_in(judged(files))] == ["PyFooBarBaz"]
+
+
+def test_a_library_s_names_are_asked_too() -> None:
+    files = {
+        MODULE: elf("libin.so", exports=["PyInit__ext"], imports=["PyIn_Own"], rpath="$ORIGIN"),
+        "demo/libin.so": elf(imports=["PyFooBarBaz"], exports=["PyIn_Own"]),
+    }
+    expected = ("symbol-not-found", Severity.ERROR, "PyFooBarBaz")
+    assert only(judged(files))[:3] == expected
+    assert only(judged(files))[3].startswith("needed by demo/libin.so\n")
+
+
+def test_what_the_wheel_defines_is_not_asked_of_the_interpreter() -> None:
+    files = {
+        "demo/_ext.abi3.so": elf("libin.so", exports=["PyInit__ext"], imports=["PyIn_Own"], rpath="$ORIGIN"),
+        "demo/libin.so": elf(imports=["PyList_Append"], weak=["_PyMaybe"], exports=["PyIn_Own"]),
+    }
+    assert judged(files, name=NAME.replace("cp312-cp312", "cp38-abi3")) == ()
+
+
+def test_a_name_that_a_sibling_defines_may_be_there() -> None:
+    files = {f"demo/libin{number}.so": elf(exports=["PyIn_Own"]) for number in ("", "2")}
+    found = judged({MODULE: module("PyIn_Own"), **files})
+    assert only(found)[:3] == ("symbol-not-found", Severity.WARNING, "PyIn_Own")
+    assert only(found)[3].endswith("demo/libin.so defines it, but is not among what is needed")
+
+
+def test_requires_python_is_read() -> None:
+    name = NAME.replace("cp312-cp312", "cp311-abi3")
+    facts = wheel_facts({"demo/_ext.abi3.so": module("PyErr_GetRaisedException")}, name=name)
+    assert [one.subject for one in errors_in(judge_wheel(facts).findings)] == ["PyErr_GetRaisedException"]
+    facts = replace(facts, wheel=facts.wheel._replace(requires_python=">=3.12"))
+    assert judge_wheel(facts).findings == ()
 
 
 # Binding
@@ -419,16 +480,6 @@ def resolution_of(files: Mapping[str, Elf], excluded: tuple[str, ...] = ()) -> R
 
 def unbound(files: Mapping[str, Elf], excluded: tuple[str, ...] = ()) -> list[tuple[str, str, bool]]:
     return [(one.path.name, one.name, one.certain) for one in unbound_symbols(resolution_of(files, excluded))]
-
-
-@pytest.mark.parametrize("name", ["PyLong_Type", "_PyObject_New", "Py_IncRef", "_Py_NoneStruct", "PyInit_x"])
-def test_cpython_s_names(name: str) -> None:
-    assert is_python_name(name)
-
-
-@pytest.mark.parametrize("name", ["Pow", "printf", "_Pz", "pyLong", "__Py"])
-def test_other_names(name: str) -> None:
-    assert not is_python_name(name)
 
 
 def test_what_the_closure_defines_is_bound() -> None:
@@ -469,6 +520,25 @@ def test_a_program_has_no_interpreter_to_bind_to() -> None:
     assert unbound({"tool": program()._replace(imports=elf(imports=["PyLong_Type"]).imports)}) == [
         ("tool", "PyLong_Type", True)
     ]
+
+
+def test_the_interpreter_s_names_are_wanted_by_what_it_loads() -> None:
+    files = {
+        "a.so": elf(
+            "b.so", rpath="$ORIGIN", imports=["PyA", "printf"], weak=["PyMaybe"], exports=["PyInit_a", "PyOwn"]
+        ),
+        "b.so": elf(imports=["PyB", "PyOwn"]),
+        "tool": program()._replace(imports=elf(imports=["PyC"]).imports),
+    }
+    a, b = (PurePosixPath(f"/<wheel>/{name}") for name in ("a.so", "b.so"))
+    wanted = wanted_of_python(resolution_of(files))
+    assert wanted == (Wanted(a, a, frozenset({"PyA"})), Wanted(b, a, frozenset({"PyB"})))
+
+
+@pytest.mark.parametrize("excluded", [(), ("libmissing*",)], ids=["missing", "excluded"])
+def test_what_may_be_defined_by_a_library_that_is_not_there_is_not_wanted(excluded: tuple[str, ...]) -> None:
+    files = {"a.so": elf("b.so", imports=["PyA"], rpath="$ORIGIN"), "b.so": elf("libmissing.so")}
+    assert wanted_of_python(resolution_of(files, excluded)) == ()
 
 
 @pytest.mark.parametrize("excluded", [(), ("libmissing*",)], ids=["missing", "excluded"])

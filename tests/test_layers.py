@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ LAYERS = (
     (
         "read",
         (
+            "python",
             "elfimage",
             "relocations",
             "notes",
@@ -35,7 +37,10 @@ LAYERS = (
             "vendored",
         ),
     ),
-    ("rules", ("abi", "polyfill", "policy", "rpath", "world", "loader", "graph", "requirement", "tagging", "sizes")),
+    (
+        "rules",
+        ("abi", "polyfill", "policy", "rpath", "world", "loader", "graph", "requirement", "tagging", "sizes"),
+    ),
     (
         "decide",
         (
@@ -122,7 +127,8 @@ OWNERS = {
     "deflate": {"codec"},
     "tempfile": {"programs"},
     "concurrent": {"pipeline"},
-    "packaging": {"wheel", "sbom"},
+    "packaging": {"wheel", "sbom", "python"},
+    "abi3info": {"python"},
     "cyclonedx": {"sbom"},
     "packageurl": {"sbom"},
 }
@@ -133,10 +139,10 @@ AMBIENT_CALLS = frozenset({"print()", "input()", "chdir", "getcwd", "cwd", "syst
 ENVIRONMENT = frozenset({"environ", "environb", "getenv"})
 
 
-FILES = {path.stem: path for path in PACKAGE.glob("*.py")} | {
-    path.parent.name: path for path in PACKAGE.glob("*/__init__.py")
+FILES = {path.stem: (path,) for path in PACKAGE.glob("*.py")} | {
+    path.parent.name: tuple(sorted(path.parent.glob("*.py"))) for path in PACKAGE.glob("*/__init__.py")
 }
-"""Module → its file; a package counts as one module."""
+"""Module → its files; a package counts as one module."""
 
 
 def modules() -> list[str]:
@@ -144,7 +150,7 @@ def modules() -> list[str]:
 
 
 def nodes(module: str) -> Iterator[ast.AST]:
-    return ast.walk(ast.parse(FILES[module].read_text("utf-8")))
+    return chain.from_iterable(ast.walk(ast.parse(file.read_text("utf-8"))) for file in FILES[module])
 
 
 def imported(module: str) -> Iterator[str]:
@@ -163,7 +169,7 @@ def imported(module: str) -> Iterator[str]:
 def imported_modules(module: str) -> set[str]:
     """Return the modules of the package that a module imports."""
     names = [name.split(".") for name in imported(module)]
-    return {name[1] for name in names if name[0] == "musl_repair" and name[1] in FILES}
+    return {name[1] for name in names if name[0] == "musl_repair" and name[1] in FILES} - {module}
 
 
 def name_used(node: ast.AST) -> str | None:

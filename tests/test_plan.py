@@ -67,6 +67,33 @@ def codes(plan: Plan) -> list[str]:
     return [found.code for found in plan.findings]
 
 
+# What the interpreter is asked for
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "demo-1.0-cp311-cp311-linux_x86_64.whl",
+        "demo-1.0-cp38-abi3-linux_x86_64.whl",
+        "demo-1.0-pp310-pypy310_pp73-linux_x86_64.whl",
+    ],
+    ids=["cp311", "abi3", "PyPy"],
+)
+def test_a_plan_says_of_the_interpreter_what_check_says_of_the_wheel(name: str) -> None:
+    files = {
+        "demo/_ext.cpython-312-x86_64-linux-musl.so": elf(
+            imports=["PyErr_GetRaisedException"], exports=["PyInit__ext"]
+        ),
+        "demo/_two.abi3.so": elf(imports=["PyUnicode_AsUTF8", "PyFooBarBaz"], exports=["PyInit__two"]),
+    }
+    facts = wheel_facts(files, name=name)
+    plan = make_plan(facts, SYSTEM, Options())
+    assert plan.findings
+    assert {found for found in judge_wheel(facts).findings if found.code != "duplicate-library"} == {
+        found for found in plan.findings if found.code != "duplicate-library"
+    }
+
+
 # A whole plan
 
 

@@ -220,7 +220,7 @@ def test_installed_files_belong_to_the_project_that_lists_them(site: Path) -> No
 
 def test_installed_modules_and_scripts_are_no_libraries(site: Path) -> None:
     (site / "libscript.so").write_bytes(b"GROUP ( libz.a )")
-    (site / "libmodule.so").write_bytes(library("libmodule.so", symbols=(Symbol("PyInit_libmodule"),)))
+    (site / "libmodule.so").write_bytes(library("libmodule.so", symbols=(Symbol("PyInitU_libmodule"),)))
     assert len(read_site_packages(site)) == len(PROJECTS)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from musl_repair.graph import is_program
+from musl_repair.python.names import api_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -27,19 +28,26 @@ class Unbound(NamedTuple):
     """False where a library is missing or excluded that may define it after all."""
 
 
-def is_python_name(name: str) -> bool:
-    """Whether a name is one of CPython's C API, which the interpreter exports: Py* and _Py*."""
-    return name.startswith(("Py", "_Py"))
+class Wanted(NamedTuple):
+    """The strong symbols that a file leaves to the interpreter: no library which is loaded with it defines them."""
+
+    path: PurePosixPath
+    root: PurePosixPath
+    """The file that the interpreter loads, and the other with it."""
+    names: frozenset[str]
 
 
 def unbound_symbols(resolution: Resolution) -> tuple[Unbound, ...]:
-    """Return every strong symbol of every file that, on some way of loading it, no loaded library defines; sorted."""
-    broken = {need.needed_by for need in resolution.missing} | {path for path, _ in resolution.excluded}
+    """Return every strong symbol of every file that, on some way of loading it, no loaded library defines; sorted.
+
+    Names of the interpreter are left out (`wanted_of_python` has them), but where a program needs them: it has none.
+    """
+    broken = _broken(resolution)
     elfs = resolution.elfs
     closures = resolution.closures
     # Not in the file itself: of its imports it offers only what a copy relocation looks for elsewhere.
     own = {path: _own_unbound(path, elfs, closures[path] - {path}) for path in elfs}
-    python = frozenset(filter(is_python_name, frozenset().union(*own.values())))
+    python = api_names(frozenset().union(*own.values()))
     plain = {path: names - python for path, names in own.items()}
     found: dict[tuple[PurePosixPath, bool], set[str]] = {}
     for root in resolution.roots:
@@ -52,11 +60,33 @@ def unbound_symbols(resolution: Resolution) -> tuple[Unbound, ...]:
     return tuple(sorted(Unbound(path, name, certain) for (path, certain), names in found.items() for name in names))
 
 
+def wanted_of_python(resolution: Resolution) -> tuple[Wanted, ...]:
+    """Return what files ask of the interpreter which loads them, where that is certain; in order of the roots."""
+    elfs, closures, broken = resolution.elfs, resolution.closures, _broken(resolution)
+    own = {path: api_names(_strong(elf)) for path, elf in elfs.items()}
+    asking = {path: _without(names, elfs, closures[path] - {path}) for path, names in own.items() if names}
+    return tuple(
+        Wanted(path, root, _without(asking[path], elfs, closures[root] - closures[path]))
+        for root in resolution.roots
+        if not is_program(elfs[root]) and broken.isdisjoint(closures[root])
+        for path in sorted(closures[root] & asking.keys())
+    )
+
+
+def _broken(resolution: Resolution) -> frozenset[PurePosixPath]:
+    """Return the files of which a need is not answered: that library may define anything."""
+    return frozenset(need.needed_by for need in resolution.missing) | {path for path, _ in resolution.excluded}
+
+
+def _strong(elf: Elf) -> frozenset[str]:
+    return frozenset([name for name, weak in elf.imports if not weak])
+
+
 def _own_unbound(
     path: PurePosixPath, elfs: Mapping[PurePosixPath, Elf], closure: Iterable[PurePosixPath]
 ) -> frozenset[str]:
     """Return the strong symbols that a file looks for and its own needs do not define."""
-    return _without(frozenset([name for name, weak in elfs[path].imports if not weak]), elfs, closure)
+    return _without(_strong(elfs[path]), elfs, closure)
 
 
 def _without(

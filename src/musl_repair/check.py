@@ -12,6 +12,7 @@ from musl_repair.binding import Unbound, unbound_symbols
 from musl_repair.codefiles import sort_files
 from musl_repair.filechecks import judge_data, judge_files, judge_rpaths, judge_targets
 from musl_repair.findings import Finding, finding
+from musl_repair.python.promise import promise_of
 from musl_repair.requirement import Reason, feature_reasons, ordered, symbol_reasons
 from musl_repair.resolve import Search, resolve
 from musl_repair.sysroot import DEFAULT_PATH
@@ -25,6 +26,7 @@ from musl_repair.wheelchecks import (
     judge_places,
     judge_platforms,
     judge_purelib,
+    judge_python,
     judge_record,
     judge_reserved,
     judge_symbols,
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
     from musl_repair.findings import Severity
     from musl_repair.graph import Resolution
     from musl_repair.policy import Architecture
-    from musl_repair.wheel import WheelName
+    from musl_repair.wheel import Wheel, WheelName
 
 
 class Leniency(NamedTuple):
@@ -101,6 +103,7 @@ def judge_resolution(
     unbound: Iterable[Unbound],
     names: Mapping[PurePosixPath, str],
     architecture: Architecture,
+    wheel: Wheel,
 ) -> Iterator[Finding]:
     """Judge files and what they need of each other, of musl and of the interpreter."""
 
@@ -110,6 +113,8 @@ def judge_resolution(
     yield from judge_missing(resolution.missing, shown)
     yield from judge_excluded(resolution, shown)
     yield from judge_symbols(unbound, resolution, shown, architecture)
+    promise = promise_of(wheel.name.python, wheel.name.abi, wheel.requires_python)
+    yield from judge_python(resolution, shown, architecture, promise)
     yield from judge_clashes(resolution, shown, architecture)
     yield from judge_reserved(resolution, names)
     yield from judge_files(resolution, names, architecture)
@@ -149,7 +154,7 @@ def judge_wheel(facts: Facts, leniency: Leniency | None = None) -> Judgement:
         files = files.needing({names[path]: elf for path, elf in resolution.elfs.items()})
         unbound = unbound_symbols(resolution)
         reasons = reasons_for(resolution, unbound, names, architecture)
-        found += judge_resolution(resolution, unbound, names, architecture)
+        found += judge_resolution(resolution, unbound, names, architecture, facts.wheel)
         found += judge_rpaths(resolution, names)
         found += judge_relr(resolution, names, facts.wheel.name, architecture)
         # DT_RELR has a finding of its own, and it is worse than what the tag lacks a patch release for.

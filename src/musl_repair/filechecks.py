@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from musl_repair.elf import Elf
     from musl_repair.graph import Resolution
 
-_GNU_SUFFIX: Final = re.compile(r"\.cpython-([0-9])([0-9]{1,4})(?![0-9])\w*-[\w-]*-linux-gnu\w*\.so$")
-"""CPython's: PyPy and GraalPy have the same suffix on every Linux."""
 _LIBRARY: Final = re.compile(r"\.so(\.[^/]*)?$")
 _ISA_NAMES: Final = {1: "x86-64-v2", 2: "x86-64-v3", 3: "x86-64-v4"}
 """Bits of GNU_PROPERTY_X86_ISA_1_NEEDED above the baseline (x86-64 psABI)."""
@@ -79,7 +77,6 @@ def judge_files(
             if not elf.relocates_itself:
                 yield from _judge_relocations(name, elf, architecture)
                 yield from _judge_tls(name, elf) if path in loaded else ()
-        yield from _judge_suffix(name)
         yield from (
             finding("libpython-linked", name, f"it needs {needed}") for needed in elf.needed if is_libpython(needed)
         )
@@ -137,13 +134,6 @@ def _judge_machine(name: str, elf: Elf, architecture: Architecture) -> Iterator[
         can = f"pages of at most {elf.page_size} bytes" if elf.page_size else "no page size"
         detail = f"its segments fit {can}; kernels for {architecture.name} use up to {architecture.max_page}"
         yield finding("page-alignment", name, detail, severity=None if elf.page_size else Severity.ERROR)
-
-
-def _judge_suffix(name: str) -> Iterator[Finding]:
-    """CPython 3.11 configures musl as a system of its own: its importlib looks for -linux-musl."""
-    match = _GNU_SUFFIX.search(name)
-    if match is not None and (int(match[1]), int(match[2])) >= (3, 11):
-        yield finding("extension-suffix", name, f"CPython {match[1]}.{match[2]} on musl looks for -linux-musl.so")
 
 
 def judge_rpaths(resolution: Resolution, names: Mapping[PurePosixPath, str]) -> Iterator[Finding]:

@@ -121,8 +121,20 @@ RULES: Final = _rules(
     (
         "symbol-not-found", _E,
         "A symbol that musl has to bind when it loads a file is nowhere: not in the file's libraries, not in musl, "
-        "not in CPython's C API. The import fails.",
+        "not among the names that the interpreters of the wheel's tags export. The import fails.",
         "link the library that defines it, or build without what uses it",
+    ),
+    (
+        "outside-stable-abi", _W,
+        "A file of an abi3 wheel needs names of CPython that are not in the stable ABI of the tag's version. Every "
+        "CPython that is known exports them; a later one need not.",
+        "build it with Py_LIMITED_API set to the tag's version, or for each version of CPython",
+    ),
+    (
+        "python-not-judged", _N,
+        "The wheel is for an interpreter of which musl-repair does not know what it exports; the names of the C API "
+        "that the files need are not checked against it.",
+        "nothing to do; test the wheel with that interpreter",
     ),
     (
         "libc-symbol-clash", _W,
@@ -176,8 +188,9 @@ RULES: Final = _rules(
     ),
     (
         "extension-suffix", _E,
-        "An extension module's file name says -linux-gnu; CPython 3.11 and later do not import it on musl.",
-        "build it with a musl CPython, whose suffix says -linux-musl, or rename the file (or use .abi3.so)",
+        "An extension module has a file name that an interpreter of the wheel's tags does not look for.",
+        "build it with the CPython that the tag names (on musl its suffix says -linux-musl since 3.11), or rename the "
+        "file: .so alone is always looked for",
     ),
     (
         "executable-stack", _N,

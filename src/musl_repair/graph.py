@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from musl_repair.python.suffixes import is_module
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import PurePosixPath
@@ -79,6 +81,4 @@ def is_program(elf: Elf) -> bool:
 
 def is_extension(elf: Elf) -> bool:
     """Whether a file is an extension module of CPython."""
-    # One search in all names: libraries have tens of thousands, and none of these.
-    names = "\n" + "\n".join(elf.exports)
-    return "\nPyInit_" in names or "\nPyInitU_" in names
+    return is_module(elf.exports)

@@ -122,7 +122,7 @@ def _decide(
     reasons = needs.reasons(result, lowers=lowers)
     problems = (
         *(judge_system(target, architecture) if grafts or resolution.missing else ()),
-        *without_ways(judge_resolution(resolution, unbound, names, architecture), options),
+        *without_ways(judge_resolution(resolution, unbound, names, architecture, facts.wheel), options),
         *judge_tag(result, reasons, architecture.name),
         *judge_index(result),
         *(() if lowers else judge_relr(resolution, names, result, architecture, Severity.WARNING)),

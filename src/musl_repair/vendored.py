@@ -20,6 +20,7 @@ from musl_repair.archive import Archive
 from musl_repair.elf import Elf, read_elf
 from musl_repair.elfimage import MAGIC
 from musl_repair.errors import ElfError, WheelError
+from musl_repair.python.suffixes import is_module
 from musl_repair.wheel import read_wheel
 
 if TYPE_CHECKING:
@@ -168,8 +169,7 @@ def _copy(
 ) -> Copy | None:  # fmt: skip
     """Return an ELF file as a vendored one; None for an extension module, whatever its name is."""
     elf = _elf(content)
-    is_module = elf is not None and any(name.startswith("PyInit_") for name in elf.exports)
-    if is_module and not _in_libs(PurePosixPath(member)):
+    if elf is not None and is_module(elf.exports) and not _in_libs(PurePosixPath(member)):
         return None
     return Copy(holder, member, len(content), hashlib.sha256(content).hexdigest(), elf, place, file)
 

@@ -78,6 +78,8 @@ class Wheel(NamedTuple):
     metadata: str
     """The text of the WHEEL file."""
     record: tuple[Row, ...]
+    requires_python: str = ""
+    """Of METADATA; "" where it says nothing."""
 
     @property
     def data(self) -> str:
@@ -119,8 +121,10 @@ def read_wheel(filename: str, archive: Archive) -> Wheel:
     name = parse_name(filename)
     dist_info = _dist_info(name, archive)
     metadata = _text(archive, f"{dist_info}/WHEEL")
-    wheel = Wheel(name, dist_info, metadata, _rows(filename, _text(archive, f"{dist_info}/RECORD")))
-    _check_metadata(name, f"{dist_info}/METADATA", _text(archive, f"{dist_info}/METADATA"))
+    headers = _headers(_text(archive, f"{dist_info}/METADATA"))
+    record = _rows(filename, _text(archive, f"{dist_info}/RECORD"))
+    wheel = Wheel(name, dist_info, metadata, record, headers.get("requires-python", ""))
+    _check_metadata(name, f"{dist_info}/METADATA", headers)
     version = wheel.field("Wheel-Version")
     if not version or version[0].split(".")[0] != "1":
         raise WheelError(f"{filename}: Wheel-Version {version[0] if version else 'missing'} is not 1.x")
@@ -157,10 +161,14 @@ def _text(archive: Archive, member: str) -> str:
         raise WheelError(f"{archive.path.name}: {member} is not UTF-8: {error}") from error
 
 
-def _check_metadata(name: WheelName, member: str, text: str) -> None:
+def _headers(metadata: str) -> dict[str, str]:
+    """Return the fields of METADATA by their names in lower case, without what follows the first empty line."""
+    lines = itertools.takewhile(str.strip, metadata.splitlines())
+    return {key.lower(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+
+
+def _check_metadata(name: WheelName, member: str, fields: Mapping[str, str]) -> None:
     """See that METADATA is about this project and version: an index, and an installer, go by the file's name."""
-    lines = itertools.takewhile(str.strip, text.splitlines())
-    fields = {key.lower(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
     project, version = fields.get("name", ""), fields.get("version", "")
     same_name = canonicalize_name(project) == canonicalize_name(name.distribution)
     if not same_name or not _same_version(version, name.version):

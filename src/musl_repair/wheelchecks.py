@@ -10,13 +10,16 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from musl_repair.abi import hint, history
-from musl_repair.binding import clashes
+from musl_repair.binding import clashes, wanted_of_python
 from musl_repair.findings import Finding, Severity, finding
 from musl_repair.loader import is_reserved
 from musl_repair.policy import Architecture, machine_name
 from musl_repair.polyfill import is_polyfill
+from musl_repair.python.checks import ApiUse, judge_api, judge_suffixes
+from musl_repair.python.suffixes import is_module, module_of
 from musl_repair.resolve import inside_entries
 from musl_repair.rpath import expand_entry
+from musl_repair.wheel import MOUNT
 from musl_repair.world import is_mounted
 
 if TYPE_CHECKING:
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from musl_repair.facts import Facts
     from musl_repair.graph import Resolution
     from musl_repair.loader import Need
+    from musl_repair.python.promise import Promise
 
 _MOST_NAMES: Final = 8
 _ABI_NAMES: Final = frozenset(
@@ -176,6 +180,32 @@ def judge_symbols(
 def _is_of_abi(name: str) -> bool:
     """Whether the processor's ABI says what a function does: whichever of two that a call reaches, it is the same."""
     return name in _ABI_NAMES or name.startswith("__aeabi_")
+
+
+def judge_python(
+    resolution: Resolution, shown: Callable[[PurePosixPath], str], architecture: Architecture, promise: Promise
+) -> Iterator[Finding]:
+    """Yield what the interpreters of the wheel's tags lack: names of the C API, and modules whose names they know."""
+    wanted = wanted_of_python(resolution)
+    uses = [ApiUse(shown(one.path), shown(one.root), one.names) for one in wanted if one.names]
+    names = frozenset().union(*(one.names for one in wanted))
+    owners = {
+        name: shown(path) for path, elf in sorted(resolution.elfs.items(), reverse=True) for name in names & elf.exports
+    }
+    yield from judge_api(uses, promise, architecture.name, owners)
+    modules = (
+        shown(path)
+        for path, elf in resolution.elfs.items()
+        # The name first: the exports of a large library take long to look through.
+        if module_of(path.name) is not None and _is_module(path, elf, architecture)
+    )
+    yield from judge_suffixes(modules, promise, architecture.name)
+
+
+def _is_module(path: PurePosixPath, elf: Elf, architecture: Architecture) -> bool:
+    """Whether a file is an extension module where import looks for one: not in the folder of vendored libraries."""
+    importable = path.is_relative_to(MOUNT) and not any(part.endswith(".libs") for part in path.parent.parts)
+    return importable and architecture.fits(elf) and is_module(elf.exports)
 
 
 def judge_clashes(

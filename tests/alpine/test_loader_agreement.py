@@ -23,7 +23,7 @@ import pytest
 from alpine.root import WHEELS, Alpine, done, musl_repair
 from builders import TESTDATA, ElfFile, Symbol
 from musl_repair.abi import Distribution, distributions, history
-from musl_repair.binding import is_python_name, unbound_symbols
+from musl_repair.binding import unbound_symbols
 from musl_repair.check import judge_wheel
 from musl_repair.elf import Elf, read_elf
 from musl_repair.elfimage import MAGIC
@@ -31,6 +31,7 @@ from musl_repair.errors import ElfError
 from musl_repair.graph import Resolution, is_program
 from musl_repair.lddtree import Tree, file_tree, wheel_trees
 from musl_repair.policy import ARCHITECTURES
+from musl_repair.python.names import api_names
 from musl_repair.reading import read_wheel_file
 from musl_repair.relocations import RELOCATIONS
 from musl_repair.sysroot import Sysroot
@@ -161,8 +162,8 @@ def unbound(tree: Tree, elfs: Mapping[PurePosixPath, Elf], libc: Distribution) -
             edges.setdefault(need.found, {})
     missed = {(symbol.path, symbol.name) for symbol in unbound_symbols(Resolution(edges, (), elfs))}
     if not is_program(elfs[tree.root]):
-        imports = ((path, symbol) for path, elf in elfs.items() for symbol in elf.imports)
-        missed |= {(path, symbol.name) for path, symbol in imports if is_python_name(symbol.name) and not symbol.weak}
+        strong = {path: frozenset(name for name, weak in elf.imports if not weak) for path, elf in elfs.items()}
+        missed |= {(path, name) for path, names in strong.items() for name in api_names(names)}
     # A library that is a root of its own for binding.py finds here what was loaded before it.
     return frozenset(
         (path, name)
@@ -418,7 +419,7 @@ def assert_check_agrees(bare: Loader, wheel: Path, folder: Path) -> None:
         name
         for path, answer in said.items()
         for _, name in answer.unbound
-        if not answer.missing and not (is_python_name(name) and not is_program(mounted[trees[path].root]))
+        if not answer.missing and not (api_names(frozenset({name})) and not is_program(mounted[trees[path].root]))
     }
     assert {one.subject for one in found if one.code == "symbol-not-found"} == {
         name for name in symbols if history("x86_64").since(name) is None
