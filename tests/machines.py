@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -63,6 +64,7 @@ class Machine:
             timeout=_TIMEOUT,
             stdin=subprocess.DEVNULL,
             env={"PATH": "/usr/bin:/bin"},
+            preexec_fn=_no_core,
         )
 
     def answers(self, probe: Path, *calls: tuple[Path, str, int]) -> str:
@@ -70,6 +72,11 @@ class Machine:
         words = [str(word) for call in calls for word in call]
         done = self.run(probe, *words)
         return done.stdout if done.returncode == 0 else f"exit status {done.returncode}: {done.stdout}{done.stderr}"
+
+
+def _no_core() -> None:
+    """Let no crash leave a file behind; qemu, while it writes one, can die of another signal than the program."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 @cache
@@ -137,13 +144,13 @@ def compiled(tools: Any, source: Path) -> Path:
     return found
 
 
-def build_probe(architecture: str, folder: Path) -> Path | None:
-    """Link the program that calls functions; None where there is no compiler (the extra `build`)."""
+def build_probe(architecture: str, folder: Path, source: Path = PROBE) -> Path | None:
+    """Link the program that calls functions, or another; None where there is no compiler (the extra `build`)."""
     tools = toolchain(architecture, folder)
     if tools is None:
         return None
     libc = SYSROOTS / architecture / "lib" / tools.arch.loader
-    objects = (tools.compile("start"), compiled(tools, PROBE), libc)
+    objects = (tools.compile("start"), compiled(tools, source), libc)
     program: Path = tools.link(folder / "probe.so", "-shared", "-e", "_start", *objects)
     return program
 
