@@ -23,6 +23,7 @@ EXPECTED: Final[dict[str, set[tuple[str, str, str]]]] = {
     "atomics": {("tag-promises-too-much", "warning", "musllinux_1_2_aarch64")},
     "clash": {("libc-symbol-clash", "warning", "clash.libs/libcrypt.so.2")},
     "clean": set(),
+    "data_folder": {("data-folder", "warning", "data_folder-1.0-1.data")},
     "expansion": {("tag-mismatch", "error", "expansion-1.0-cp312-cp312-musllinux_1_2_x86_64.whl")},
     "fallocate": {("tag-promises-too-much", "warning", "musllinux_1_2_x86_64")},
     "fortify": {("symbol-not-found", "error", "__memcpy_chk")},
@@ -55,6 +56,7 @@ EXPECTED: Final[dict[str, set[tuple[str, str, str]]]] = {
     "twice": {("duplicate-library", "note", "twice.libs/libextra.so.1")},
     "undefined": {("symbol-not-found", "error", "nobody_has_this")},
     "weak": set(),
+    "windows": {("tag-mismatch", "error", "windows-1.0-cp312-cp312-musllinux_1_2_x86_64.win_amd64.whl")},
 }
 """Case → (code, severity, subject) of every finding."""
 

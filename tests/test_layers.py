@@ -26,6 +26,8 @@ LAYERS = (
             "codec",
             "central",
             "archive",
+            "metadata",
+            "record",
             "wheel",
             "packages",
             "sysroot",

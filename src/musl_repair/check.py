@@ -19,6 +19,7 @@ from musl_repair.tagging import judge_tag, musl_tags, promises
 from musl_repair.wheelchecks import (
     judge_clashes,
     judge_copies,
+    judge_data_folders,
     judge_excluded,
     judge_expansion,
     judge_missing,
@@ -28,7 +29,6 @@ from musl_repair.wheelchecks import (
     judge_record,
     judge_reserved,
     judge_symbols,
-    judge_unlisted,
 )
 
 if TYPE_CHECKING:
@@ -68,16 +68,19 @@ def code_files(facts: Facts) -> dict[str, Elf]:
     return {name: elf for name, elf in facts.elfs.items() if elf.type in (ET_DYN, ET_EXEC)}
 
 
-def judge_input(facts: Facts, elfs: Mapping[str, Elf], architecture: Architecture | None) -> tuple[Finding, ...]:
+def judge_input(facts: Facts, elfs: Mapping[str, Elf]) -> tuple[Finding, ...]:
     """Judge what does not depend on anything outside of the wheel, and no repair changes."""
-    platforms = judge_platforms(facts, architecture) if architecture is not None else ()
+    return (*judge_targets(elfs), *judge_copies(facts), *judge_places(facts, elfs))
+
+
+def judge_form(facts: Facts, elfs: Mapping[str, Elf], architecture: Architecture | None) -> tuple[Finding, ...]:
+    """Judge what a repair mends as far as it can: RECORD, tags and folders, as they stand."""
     return (
-        *judge_targets(elfs),
         *judge_record(facts),
-        *platforms,
+        *(judge_platforms(facts, architecture) if architecture is not None else ()),
+        *judge_expansion(facts),
+        *judge_data_folders(facts),
         *judge_purelib(facts, elfs),
-        *judge_copies(facts),
-        *judge_places(facts, elfs),
     )
 
 
@@ -142,7 +145,7 @@ def judge_wheel(facts: Facts, leniency: Leniency | None = None) -> Judgement:
     leniency = leniency or Leniency()
     elfs = code_files(facts)
     architecture = common_architecture(elfs)
-    found = [*judge_input(facts, elfs, architecture), *judge_unlisted(facts), *judge_expansion(facts)]
+    found = [*judge_input(facts, elfs), *judge_form(facts, elfs, architecture)]
     reasons: tuple[Reason, ...] = ()
     if architecture is not None:
         names = {facts.path(name): name for name in elfs}

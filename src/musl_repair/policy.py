@@ -95,6 +95,15 @@ def is_glibc_linked(elf: Elf) -> bool:
     )
 
 
+def is_musl_linked(elf: Elf) -> bool:
+    """Whether a file was linked against musl's libc, so that it cannot be loaded beside another one.
+
+    Alpine names it libc.musl-ARCH.so.1, musl itself libc.so; a program names the loader, which is the same file.
+    """
+    names = [name.rpartition("/")[2] for name in (*elf.needed, elf.interpreter or "")]
+    return any(name == "libc.so" or name.startswith(("libc.musl-", "ld-musl-")) for name in names)
+
+
 class MuslTag(NamedTuple):
     """A musllinux platform tag: a promise for every musl from major.minor.0 on."""
 
