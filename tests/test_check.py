@@ -13,8 +13,8 @@ from musl_repair.abi import Release, history
 from musl_repair.binding import Wanted, clashes, unbound_symbols, wanted_of_python
 from musl_repair.check import Leniency, judge_wheel
 from musl_repair.errors import RefusedError
-from musl_repair.facts import RecordFault
 from musl_repair.findings import RULES, Finding, Severity, errors_in, finding, is_failure
+from musl_repair.record import RecordFault
 from musl_repair.relocations import RELOCATIONS
 from musl_repair.resolve import Search, resolve
 from musl_repair.sysroot import DEFAULT_PATH
@@ -204,7 +204,7 @@ def test_relr_is_an_error_in_a_finished_wheel() -> None:
     assert only(judged({EXT: elf(relr=True)}))[1] is Severity.ERROR
 
 
-@pytest.mark.parametrize("platform", ["linux_aarch64", "musllinux_1_2_aarch64", "linux_i686"])
+@pytest.mark.parametrize("platform", ["linux_aarch64", "musllinux_1_2_aarch64", "linux_i686", "manylinux1_i686"])
 def test_a_tag_of_another_machine(platform: str) -> None:
     found = of_code(judged({EXT: elf()}, name=f"demo-1.0-cp312-cp312-{platform}.whl"), "tag-mismatch")
     assert [one.detail for one in found] == [f"the file name says {platform}, the ELF files are for x86_64"]
@@ -216,11 +216,11 @@ def test_a_tag_of_another_machine(platform: str) -> None:
         ("linux_armv8l", "armv7l"),
         ("linux_armv6l", "armv6l"),
         ("linux_i586", "i686"),
-        ("manylinux_2_28_aarch64", "x86_64"),
+        ("manylinux_2_28_x86_64", "x86_64"),
         ("any", "x86_64"),
     ],
 )
-def test_other_spellings_and_other_systems_tags_are_no_mismatch(platform: str, arch: str) -> None:
+def test_other_spellings_and_other_c_libraries_tags_are_no_mismatch(platform: str, arch: str) -> None:
     found = judged({EXT: elf(arch=arch)}, name=f"demo-1.0-cp312-cp312-{platform}.whl")
     assert of_code(found, "tag-mismatch") == []
 
@@ -249,9 +249,19 @@ def test_pypi_does_not_take_every_tag(arch: str, *, expected: bool) -> None:
 
 
 def test_record_has_to_be_true_and_whole() -> None:
-    facts = wheel_facts({EXT: elf()}, name=NAME, record_faults=[RecordFault("a.py", "wrong")], unlisted=["b.py"])
+    facts = wheel_facts(
+        {EXT: elf()},
+        name=NAME,
+        record_faults=[
+            RecordFault("a.py", "wrong"),
+            RecordFault("b.py", "odd", mendable=True, severity=Severity.WARNING),
+        ],
+    )
     found = judge_wheel(facts).findings
-    assert [(one.code, one.subject) for one in found] == [("record-mismatch", "a.py"), ("record-mismatch", "b.py")]
+    assert [(one.code, one.subject, one.severity) for one in found] == [
+        ("record-mismatch", "a.py", Severity.ERROR),
+        ("record-mismatch", "b.py", Severity.WARNING),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -232,6 +232,58 @@ def test_json_of_a_dry_run_is_the_same_but_for_the_output(run: Callable[..., Res
     assert dry == {**done, "output": None}
 
 
+# What is mended of a wheel's form
+
+FORM = ["demo-1.0-1.data renamed to demo-1.0.data", "tags of WHEEL expanded", "Root-Is-Purelib set to false"]
+
+
+def odd_wheel(folder: Path) -> Path:
+    """Write a wheel whose WHEEL file, .data folder and RECORD are mended."""
+    library = (TESTDATA / "x86_64" / "libleaf.so.1").read_bytes()
+    text = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: cp310.cp312-abi3-linux_x86_64\n"
+    files = {"demo/_ext.so": library, "demo-1.0-1.data/scripts/hello": b"#!python\n"}
+    name = "demo-1.0-1-cp310.cp312-abi3-linux_x86_64.whl"
+    return write_wheel(folder, {**files, "demo-1.0.dist-info/WHEEL": text.encode()}, name)
+
+
+def test_what_is_mended_of_a_wheel_s_form_is_told(run: Callable[..., Result], tmp_path: Path) -> None:
+    wheel, summary = odd_wheel(tmp_path), tmp_path / "summary.md"
+    planned = run(wheel, "--sysroot", SYSROOT, "--dry-run")
+    assert [line for line in planned.out.splitlines() if line.startswith(("  renames", "  expands", "  sets"))] == [
+        "  renames demo-1.0-1.data to demo-1.0.data",
+        "  expands the tags of WHEEL, one to a line",
+        "  sets    Root-Is-Purelib to false",
+    ]
+    done = run(wheel, "--sysroot", SYSROOT, "--summary", summary)
+    assert done.err.splitlines()[0].endswith(f"0 with DT_RELR lowered, {', '.join(FORM)}")
+    assert [line.removeprefix("* ") for line in summary.read_text("utf-8").splitlines() if line[2:] in FORM] == FORM
+
+
+def test_json_holds_what_is_mended_of_a_wheel_s_form(run: Callable[..., Result], tmp_path: Path) -> None:
+    wheel = only_wheel(run(odd_wheel(tmp_path), "--sysroot", SYSROOT, "--json"))
+    assert wheel["renames"] == [{"folder": "demo-1.0-1.data", "renamed": "demo-1.0.data"}]
+    assert wheel["wheel_file"] == {"expands_tags": True, "corrects_tags": False, "leaves_purelib": True}
+
+
+def test_tags_of_wheel_that_are_not_those_of_the_name_are_corrected(run: Callable[..., Result], tmp_path: Path) -> None:
+    wheel = odd_wheel(tmp_path).rename(tmp_path / "demo-1.0-cp312-abi3-linux_x86_64.whl")
+    assert "tags of WHEEL corrected" in run(wheel, "--sysroot", SYSROOT).err
+
+
+def test_a_dry_run_may_disbelieve_record_too(run: Callable[..., Result], tmp_path: Path) -> None:
+    files = {"demo/_ext.so": (TESTDATA / "x86_64" / "libleaf.so.1").read_bytes()}
+    wheel = write_wheel(tmp_path, {**files, "demo-1.0.dist-info/RECORD": b"demo/_ext.so,,\n"}, DEMO)
+    assert run(wheel, "--sysroot", SYSROOT, "--dry-run").code == 1
+    assert run(wheel, "--sysroot", SYSROOT, "--dry-run", "--no-verify-input").code == 0
+
+
+def test_a_windows_wheel_is_not_called_pure(run: Callable[..., Result], tmp_path: Path) -> None:
+    wheel = write_wheel(tmp_path, {"demo/_ext.pyd": b"MZ"}, "demo-1.0-cp312-cp312-win_amd64.whl")
+    result = run(wheel, "--allow-pure-python-wheel")
+    assert (result.code, "is a wheel for Windows, by its tags" in result.err) == (1, True)
+    assert "pure" not in result.err
+
+
 def test_json_of_a_failure_holds_the_findings(run: Callable[..., Result]) -> None:
     result = run(OTHER, "--sysroot", SYSROOT, "--json")
     assert result.code == 1

@@ -28,6 +28,8 @@ LAYERS = (
             "codec",
             "central",
             "archive",
+            "metadata",
+            "record",
             "wheel",
             "packages",
             "sysroot",

@@ -25,13 +25,13 @@ from facts_by_hand import (
 from musl_repair.arrangement import Move
 from musl_repair.check import judge_wheel
 from musl_repair.errors import PlatformError, WheelError
-from musl_repair.facts import RecordFault
 from musl_repair.findings import Severity, errors_in
 from musl_repair.loader import Scope, is_reserved, load
 from musl_repair.options import Options
 from musl_repair.packages import Package
 from musl_repair.patches import Patch
 from musl_repair.plan import Plan, make_plan
+from musl_repair.record import RecordFault
 from musl_repair.sysroot import DEFAULT_PATH, Unusable
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from facts_by_hand import System
     from musl_repair.elf import Elf
     from musl_repair.facts import Facts
+    from musl_repair.wheel import WheelFile
 
 EXT = "demo/_ext.so"
 MUSL = "libc.musl-x86_64.so.1"
@@ -117,7 +118,7 @@ def test_a_wheel_with_a_library_of_the_system() -> None:
         PurePosixPath("/usr/lib/libfoo.so.1.2"): foo.member,
         PurePosixPath("/usr/lib/libbar.so.2"): bar.member,
     }
-    assert (plan.moves, plan.findings, plan.completes_record, plan.changes) == ((), (), False, True)
+    assert (plan.moves, plan.findings, plan.rewrites_record, plan.changes) == ((), (), False, True)
 
 
 def test_a_finished_wheel_changes_nothing() -> None:
@@ -130,12 +131,12 @@ def test_a_wheel_that_only_lacks_its_tag_changes() -> None:
     assert (plan.changes, plan.patches) == (True, ())
 
 
-def test_files_that_record_does_not_list_change_it() -> None:
-    facts = wheel_facts(
-        {EXT: elf(MUSL)}, name="demo-1.0-cp312-cp312-musllinux_1_2_x86_64.whl", unlisted=["demo/__init__.py"]
-    )
+def test_a_record_that_is_wrong_in_its_form_is_written_anew() -> None:
+    fault = RecordFault("demo/__init__.py", "is in the wheel but not in RECORD", mendable=True)
+    facts = wheel_facts({EXT: elf(MUSL)}, name="demo-1.0-cp312-cp312-musllinux_1_2_x86_64.whl", record_faults=[fault])
     plan = make_plan(facts, SYSTEM, Options())
-    assert (plan.completes_record, plan.changes, errors_in(plan.findings)) == (True, True, ())
+    assert (plan.rewrites_record, plan.changes) == (True, True)
+    assert [(found.code, found.severity) for found in plan.findings] == [("record-mismatch", Severity.NOTE)]
 
 
 def test_links_to_one_file_give_one_graft() -> None:
@@ -297,6 +298,57 @@ def test_a_tagged_wheel_keeps_its_tags_unless_it_gets_libraries(platform: str) -
     assert asked.result.platform == "musllinux_1_2_x86_64"
 
 
+@pytest.mark.parametrize(
+    ("platform", "file", "result", "dropped"),
+    [
+        ("win_amd64.linux_x86_64", elf(MUSL), "musllinux_1_2_x86_64", ["win_amd64"]),
+        ("manylinux_2_17_x86_64.linux_x86_64", elf(MUSL), "musllinux_1_2_x86_64", ["manylinux_2_17_x86_64"]),
+        ("manylinux_2_17_x86_64", elf(MUSL), "musllinux_1_2_x86_64", ["manylinux_2_17_x86_64"]),
+        ("musllinux_1_1_aarch64.musllinux_1_1_x86_64", elf(MUSL), "musllinux_1_1_x86_64", ["musllinux_1_1_aarch64"]),
+        ("manylinux1_x86_64.musllinux_1_1_x86_64", elf(), "manylinux1_x86_64.musllinux_1_1_x86_64", []),
+        ("manylinux1_x86_64.linux_x86_64", elf(), "manylinux1_x86_64.musllinux_1_2_x86_64", []),
+        ("manylinux1_x86_64", elf("libfoo.so.1"), "musllinux_1_2_x86_64", []),
+    ],
+    ids=[
+        "another system",
+        "another C library",
+        "another C library alone",
+        "another machine",
+        "what needs no libc",
+        "what needs no libc, and was built here",
+        "what gets libraries of musl",
+    ],
+)
+def test_tags_that_cannot_be_true_are_left_out_with_a_note(
+    platform: str, file: Elf, result: str, dropped: list[str]
+) -> None:
+    plan = plan_named(platform, {EXT: file})
+    assert plan.result.platform == result
+    found = of_code(plan.findings, "tag-mismatch")
+    assert [one.severity for one in found] == [Severity.NOTE] * len(dropped)
+    assert [one.detail.split(",")[0] for one in found] == [f"the file name says {tag}" for tag in dropped]
+
+
+def test_a_tag_for_what_else_is_in_the_wheel_stays() -> None:
+    name = "demo-1.0-py3-none-win_amd64.musllinux_1_1_x86_64.whl"
+    plan = make_plan(wheel_facts({EXT: elf(MUSL)}, name=name, systems={"demo/x.dll": "Windows"}), SYSTEM, Options())
+    assert (str(plan.result), plan.changes, plan.findings) == (name, False, ())
+
+
+@pytest.mark.parametrize("platform", ["linux_aarch64.win_amd64", "musllinux_1_2_aarch64"])
+def test_where_no_tag_can_be_true_the_wheel_is_refused(platform: str) -> None:
+    plan = plan_named(platform, {EXT: elf(MUSL)})
+    assert {found.code for found in errors_in(plan.findings)} == {"tag-mismatch"}
+
+
+def test_tags_that_are_to_stay_and_cannot_be_true_are_refused() -> None:
+    (found,) = errors_in(
+        plan_named("manylinux1_x86_64.musllinux_1_2_x86_64", {EXT: elf(MUSL)}, Options(update_tags=False)).findings
+    )
+    assert (found.code, found.detail.split(",")[0]) == ("tag-mismatch", "the file name says manylinux1_x86_64")
+    assert "--no-update-tags" in found.remedy
+
+
 @pytest.mark.parametrize("platform", ["manylinux_2_28_x86_64", "musllinux_1_2_aarch64", "linux_x86_64"])
 def test_what_cannot_be_asked_for_raises(platform: str) -> None:
     with pytest.raises(PlatformError):
@@ -437,6 +489,88 @@ def test_a_program_that_moves_onto_a_file_is_a_collision() -> None:
     assert "member-collision" in codes(make_plan(facts, SYSTEM, Options()))
 
 
+# The form of a wheel
+
+
+def wheel_file_of(plan: Plan) -> WheelFile:
+    assert plan.wheel_file is not None
+    return plan.wheel_file
+
+
+@pytest.mark.parametrize(
+    ("member", "pure", "leaves"),
+    [
+        (EXT, True, True),
+        (EXT, False, False),
+        ("demo-1.0.data/platlib/demo/_ext.so", True, False),
+        ("demo-1.0.data/scripts/tool", True, True),
+    ],
+    ids=["in the root", "in a root that is not pure", "in platlib", "a program that moves into the root"],
+)
+def test_a_root_with_elf_files_is_not_pure(member: str, *, pure: bool, leaves: bool) -> None:
+    interpreter = str(architecture().loader) if "scripts" in member else None
+    facts = wheel_facts({member: elf("libfoo.so.1", interpreter=interpreter)}, pure=pure)
+    plan = make_plan(facts, SYSTEM, Options())
+    assert wheel_file_of(plan).leaves_purelib == leaves
+    assert of_code(judge_wheel(repaired(facts, plan)).findings, "elf-in-purelib") == []
+    assert of_code(plan.findings, "elf-in-purelib") == []
+
+
+def test_elf_files_in_purelib_stay_there_with_a_warning() -> None:
+    plan = make_plan(wheel_facts({"demo-1.0.data/purelib/demo/_ext.so": elf()}), SYSTEM, Options())
+    assert not wheel_file_of(plan).leaves_purelib
+    assert codes(plan) == ["elf-in-purelib"]
+
+
+@pytest.mark.parametrize(
+    ("tags", "expands", "corrects"),
+    [
+        (["cp311.cp312-abi3-musllinux_1_2_x86_64"], True, False),
+        (["cp312-abi3-musllinux_1_2_x86_64"], False, True),
+        ([], False, True),
+    ],
+)
+def test_what_is_done_to_the_tags_of_wheel_is_told(tags: list[str], *, expands: bool, corrects: bool) -> None:
+    name = "demo-1.0-cp311.cp312-abi3-musllinux_1_2_x86_64.whl"
+    plan = make_plan(wheel_facts({EXT: elf(MUSL)}, name=name, tags=tags), SYSTEM, Options())
+    assert (wheel_file_of(plan).expands, wheel_file_of(plan).corrects, plan.findings) == (expands, corrects, ())
+
+
+def test_a_data_folder_of_another_name_is_renamed() -> None:
+    files = {"demo-1.0-1.data/scripts/tool": program("libfoo.so.1"), "demo-1.0-1.data/platlib/demo/_ext.so": elf(MUSL)}
+    others = ["demo-1.0.data/scripts/hello", "demo-1.0-1.data/data/share/x"]
+    facts = wheel_facts(files, others=others, data_folders=("demo-1.0-1.data",))
+    plan = make_plan(facts, SYSTEM, Options())
+    assert (plan.renames, plan.findings) == ({"demo-1.0-1.data": "demo-1.0.data"}, ())
+    assert plan.moves == (Move("demo-1.0.data/scripts/tool", "demo.libs/tool"),)
+    assert set(plan.members.values()) >= {"demo-1.0.data/platlib/demo/_ext.so", "demo.libs/tool"}
+    assert all(not patch.member.startswith("demo-1.0-1.data") for patch in plan.patches)
+    assert plan.changes
+
+
+def test_programs_of_one_content_are_moved_both() -> None:
+    scripts = [f"demo-1.0.data/scripts/{name}" for name in ("one", "two")]
+    plan = plan_of(dict.fromkeys(scripts, program("libfoo.so.1")))
+    assert [move.moved for move in plan.moves] == ["demo.libs/one", "demo.libs/two"]
+
+
+def test_files_of_two_data_folders_that_would_be_one_are_a_collision() -> None:
+    others = ["demo-1.0.data/scripts/tool", "demo-1.0-1.data/scripts/tool", "demo-1.0-1.data/scripts/Tool"]
+    facts = wheel_facts({EXT: elf(MUSL)}, others=others, data_folders=("demo-1.0-1.data",))
+    (found,) = errors_in(make_plan(facts, SYSTEM, Options()).findings)
+    assert (found.code, found.subject) == ("member-collision", "demo-1.0.data/scripts/tool")
+    assert "demo-1.0-1.data/scripts/tool" in found.detail
+
+
+def test_a_data_folder_that_pip_refuses_is_left_alone_with_a_warning() -> None:
+    facts = wheel_facts({EXT: elf(MUSL)}, others=["other.data/bin/tool"])
+    plan = make_plan(facts, SYSTEM, Options())
+    assert ([(found.code, found.severity) for found in plan.findings], plan.renames) == (
+        [("data-folder", Severity.WARNING)],
+        {},
+    )
+
+
 # Refusals
 
 
@@ -451,6 +585,22 @@ def test_a_wheel_without_elf_files_can_be_let_through_as_it_is() -> None:
     facts = wheel_facts({}, name="demo-1.0-py3-none-any.whl")
     plan = make_plan(facts, SYSTEM, Options(allow_pure=True))
     assert (plan.architecture, plan.changes, plan.result) == (None, False, facts.wheel.name)
+
+
+@pytest.mark.parametrize(
+    ("platform", "system"),
+    [
+        ("win_amd64", "Windows"),
+        ("win32.win_amd64", "Windows"),
+        ("macosx_11_0_arm64.win_amd64", "Windows and macOS"),
+        ("android_24_x86_64", "Android"),
+        ("pyodide_2025_0_wasm32", "WebAssembly"),
+    ],
+)
+@pytest.mark.parametrize("elfs", [{}, {EXT: elf(MUSL)}], ids=["without ELF files", "with one"])
+def test_a_wheel_for_other_systems_is_refused_as_that(platform: str, system: str, elfs: dict[str, Elf]) -> None:
+    with pytest.raises(WheelError, match=f"is a wheel for {system}, by its tags"):
+        plan_named(platform, elfs, Options(allow_pure=True))
 
 
 def test_mixed_architectures_are_refused_as_a_whole() -> None:
@@ -556,6 +706,9 @@ def test_what_record_says_wrongly_is_refused() -> None:
     facts = wheel_facts({EXT: elf(MUSL)}, record_faults=[RecordFault("demo/__init__.py", "another hash")])
     (found,) = errors_in(make_plan(facts, SYSTEM, Options()).findings)
     assert (found.code, found.subject, found.detail) == ("record-mismatch", "demo/__init__.py", "another hash")
+    assert "--no-verify-input" in found.remedy
+    plan = make_plan(facts, SYSTEM, Options(verify_input=False))
+    assert (plan.rewrites_record, errors_in(plan.findings)) == (True, ())
 
 
 def test_problems_of_all_kinds_come_together_and_sorted() -> None:
@@ -598,8 +751,18 @@ WHEEL_FILES: Final = (
     "demo-1.0.data/platlib/demo/_plat.so",
     "demo-1.0.data/purelib/pure/libpure.so",
     "demo-1.0.data/scripts/tool",
+    "demo-1.0-1.data/scripts/other-tool",
+    "demo-1.0-1.data/platlib/demo/_other.so",
 )
 NAMES: Final = (*LIBRARIES, MUSL, "libm.custom.so", "libin.so", "libpure.so", "libpython3.12.so.1.0", "/opt/libd.so")
+PLATFORMS: Final = (
+    "linux_x86_64",
+    "musllinux_1_1_x86_64",
+    "musllinux_1_2_x86_64",
+    "any",
+    "manylinux_2_17_x86_64.musllinux_1_1_x86_64",
+    "win_amd64.linux_x86_64",
+)
 RPATHS: Final = (
     None,
     "",
@@ -631,9 +794,15 @@ def some_wheel(draw: st.DrawFn) -> Facts:
     names = draw(st.lists(st.sampled_from(WHEEL_FILES), min_size=1, max_size=4, unique=True))
     loader = str(architecture().loader)
     elfs = {name: draw(some_elf(interpreter=loader if name.endswith("tool") else None)) for name in names}
-    platform = draw(st.sampled_from(("linux_x86_64", "musllinux_1_1_x86_64", "musllinux_1_2_x86_64", "any")))
-    pure = draw(st.booleans())
-    return wheel_facts(elfs, name=f"demo-1.0-cp312-cp312-{platform}.whl", pure=pure)
+    platform = draw(st.sampled_from(PLATFORMS))
+    tags = draw(st.sampled_from((None, (), (f"cp312-cp312-{platform}",), ("cp311-cp311-linux_x86_64",))))
+    return wheel_facts(
+        elfs,
+        name=f"demo-1.0-cp312-cp312-{platform}.whl",
+        pure=draw(st.booleans()),
+        tags=tags,
+        data_folders=("demo-1.0-1.data",) if any(name.startswith("demo-1.0-1.data") for name in names) else (),
+    )
 
 
 @st.composite

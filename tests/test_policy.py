@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from builders import ElfFile, Symbol
 from facts_by_hand import architecture, elf, glibc_elf
 from musl_repair.abi import architectures, history
+from musl_repair.elf import read_elf
 from musl_repair.elfimage import ET_EXEC
 from musl_repair.errors import PlatformError
 from musl_repair.loader import is_reserved
@@ -17,6 +22,7 @@ from musl_repair.policy import (
     architecture_of,
     describe_target,
     is_glibc_linked,
+    is_musl_linked,
     machine_name,
     parse_tag,
     requested_tag,
@@ -248,3 +254,16 @@ def test_what_is_no_musllinux_tag_cannot_be_asked_for(platform: str) -> None:
 def test_another_machine_s_tag_cannot_be_asked_for() -> None:
     with pytest.raises(PlatformError, match="the wheel is for i686, musllinux_1_2_x86_64 asks for x86_64"):
         requested_tag("musllinux_1_2_x86_64", "i686")
+
+
+@pytest.mark.process
+@pytest.mark.skipif(
+    (platform.libc_ver()[0], platform.machine()) != ("glibc", "x86_64"), reason="there is no glibc for x86_64 here"
+)
+@pytest.mark.parametrize("needed", ["libc.musl-x86_64.so.1", "libc.so", "libc.so.6", ""])
+def test_glibc_loads_what_is_not_linked_against_musl(needed: str, tmp_path: Path) -> None:
+    path = tmp_path / "some.so"
+    path.write_bytes(ElfFile(symbols=(Symbol("f"),), named=((1, needed),) if needed else ()).build())
+    loads = [sys.executable, "-c", "import ctypes, sys; ctypes.CDLL(sys.argv[1])", str(path)]
+    done = subprocess.run(loads, capture_output=True, check=False)
+    assert is_musl_linked(read_elf(path.read_bytes())) == (done.returncode != 0)

@@ -129,6 +129,8 @@ EVIL: Final = (
     "\u202e\u2066\u200b\u2028\U000e0041[red]:bomb:\u00e9<script>`|*"
 )
 """All that a file's name can do, but for bytes that are not UTF-8."""
+MEMBER: Final = "".join(one for one in EVIL if unicodedata.category(one) != "Cc")
+"""The same for a member of an archive, which may have no control characters in its name."""
 LINE: Final = EVIL.translate(dict.fromkeys(map(ord, "\n\r\x0b\x85\u2028"), " "))
 """The same where a line end ends a field."""
 BYTES: Final = os.fsdecode(b"\xff\x9b\xe2\x80")
@@ -182,12 +184,12 @@ class Place(NamedTuple):
 def make_place(folder: Path) -> Place:
     """Make all of it."""
     library = evil_library()
-    name = f"demo/x{EVIL}.so"
-    unlinked = write_wheel(folder, {name: library, f"demo.libs/lib{EVIL}-0123abcd.so.1": library}, DEMO)
+    name = f"demo/x{MEMBER}.so"
+    unlinked = write_wheel(folder, {name: library, f"demo.libs/lib{MEMBER}-0123abcd.so.1": library}, DEMO)
     linked_folder = folder / "linked"
     linked_folder.mkdir()
     needs = ElfFile(named=((DT_NEEDED, f"libthere{LINE}.so.1"),)).build()
-    linked = write_wheel(linked_folder, {name: needs, f"demo/plain{EVIL}.txt": b""}, DEMO)
+    linked = write_wheel(linked_folder, {name: needs, f"demo/plain{MEMBER}.txt": b""}, DEMO)
     alone = ElfFile(
         symbols=(Symbol(f"undefined{EVIL}", section=0), Symbol(f"ifunc{EVIL}", type=10)),
         relocations=((1, 6),),
@@ -198,7 +200,7 @@ def make_place(folder: Path) -> Place:
     ).build()
     unbound_folder = folder / "unbound"
     unbound_folder.mkdir()
-    unbound = write_wheel(unbound_folder, {name: alone, f"demo/y{EVIL}.so": versioned}, DEMO)
+    unbound = write_wheel(unbound_folder, {name: alone, f"demo/y{MEMBER}.so": versioned}, DEMO)
     return Place(
         folder, unlinked, unbound, linked, make_broken(folder), make_sysroot(folder), make_installed(folder, library)
     )
@@ -213,8 +215,9 @@ def make_broken(folder: Path) -> tuple[Path, ...]:
         zip_bytes({**members, f"{info}/METADATA": f"Name: {LINE}\nVersion: {LINE}\n".encode()}),
         zip_bytes({**members, f"{info}/WHEEL": f"Wheel-Version: {LINE}\n".encode()}),
         zip_bytes(wheel_members({"demo/a.py": b"", f"{info}/WHEEL": tags})),
-        zip_bytes({**members, f"../{EVIL}": b""}),
-        zip_bytes({**members, f"b{EVIL}.dist-info/WHEEL": b""}),
+        zip_bytes({**members, f"../{MEMBER}": b""}),
+        zip_bytes({**members, f"demo/control{EVIL}": b""}),
+        zip_bytes({**members, f"b{MEMBER}.dist-info/WHEEL": b""}),
         zip_bytes({**members, record: csv_text([record_row(EVIL, b""), ("demo/a.py", f"{EVIL}=x", EVIL)]).encode()}),
         zip_bytes({**members, record: b'"\xff'}),
         b"no zip file",
@@ -395,10 +398,12 @@ def test_every_kind_of_name_is_said(place: Place) -> None:
     said += piped(COMMANDS["repair"][1](place)).err + piped(repair(place, "--dry-run", place.linked)).out
     kinds = (
         *("libneeded", "libthere", "undefined", "ifunc", "GLIBC_2.99", "libpython3.", "/outside", "$LIB", "libreal"),
-        *("(evil", " 1.0", "demo/x", "demo.libs/lib", "one", "../", "b", "is that of ", "Wheel-Version "),
+        *("(evil", " 1.0", "demo/control", "one", "is that of ", "Wheel-Version "),
         "may load libz.so.1 (suggested), for ",
     )
     assert not [kind for kind in kinds if kind + r"\x1b]0;PWN\x07" not in said]
+    members = ("demo/x", "demo.libs/lib", "../", "b")
+    assert not [kind for kind in members if kind + "]0;PWN[31;41m" not in said]
 
 
 @pytest.mark.process

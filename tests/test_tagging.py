@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 import pytest
 
-from facts_by_hand import architecture, elf, libc, of_code, system
+from facts_by_hand import architecture, elf, glibc_elf, libc, of_code, program, system
 from musl_repair.abi import Release
 from musl_repair.errors import PlatformError
 from musl_repair.findings import Finding, Severity
@@ -14,9 +15,12 @@ from musl_repair.packages import Package
 from musl_repair.policy import MuslTag
 from musl_repair.requirement import Reason, ordered
 from musl_repair.sysroot import Unusable
-from musl_repair.tagging import choose_platforms, judge_tag, musl_tags, promises
+from musl_repair.tagging import choose_platforms, judge_tag, musl_tags, promises, system_of, untrue_platforms
 from musl_repair.target import system_release
 from musl_repair.wheel import WheelName, parse_name
+
+if TYPE_CHECKING:
+    from musl_repair.elf import Elf
 
 X86 = architecture()
 OLD = Reason(Release(1, 1, 24), "old_function", "a.so", is_symbol=True)
@@ -69,6 +73,116 @@ def test_what_has_no_musl_has_no_release(answer: object) -> None:
     assert system_release(system(files, musl=None), X86) is None  # type: ignore[arg-type] # parametrize has no types
 
 
+# Which tags can be true
+
+MUSL = "libc.musl-x86_64.so.1"
+ALONE = elf()
+STATIC = elf(file_type=2)._replace(dynamic=False)
+
+
+def untrue(platforms: str, *elfs: Elf, systems: tuple[str, ...] = (), name: str = "demo/file") -> list[tuple[str, str]]:
+    files = {f"{name}{number or ''}": one for number, one in enumerate(elfs)}
+    return [(one.platform, one.why) for one in untrue_platforms(platforms.split("."), files, X86, systems)]
+
+
+@pytest.mark.parametrize(
+    ("platform", "system"),
+    [
+        ("any", "Linux"),
+        ("linux_x86_64", "Linux"),
+        ("manylinux1_i686", "Linux"),
+        ("manylinux_2_17_x86_64", "Linux"),
+        ("musllinux_1_2_x86_64", "Linux"),
+        ("win32", "Windows"),
+        ("win_arm64", "Windows"),
+        ("mingw_x86_64_ucrt", "Windows"),
+        ("macosx_10_9_universal2", "macOS"),
+        ("ios_13_0_arm64_iphoneos", "iOS"),
+        ("android_21_arm64_v8a", "Android"),
+        ("emscripten_4_0_9_wasm32", "WebAssembly"),
+        ("pyodide_2025_0_wasm32", "WebAssembly"),
+        ("wasi_0_0_0_wasm32", "WebAssembly"),
+        ("freebsd_14_0_release_amd64", "freebsd_14_0_release_amd64"),
+    ],
+)
+def test_a_platform_tag_names_a_system(platform: str, system: str) -> None:
+    assert system_of(platform) == system
+
+
+@pytest.mark.parametrize(
+    "needed", [(MUSL,), ("libc.so",), ("libfoo.so.1", "/lib/ld-musl-x86_64.so.1")], ids=["Alpine's", "musl's", "loader"]
+)
+def test_glibc_s_and_android_s_tags_are_not_true_of_what_needs_musl(needed: tuple[str, ...]) -> None:
+    found = untrue("manylinux_2_17_x86_64.android_21_x86_64.musllinux_1_2_x86_64.linux_x86_64.any", elf(*needed))
+    why = "demo/file is linked against musl"
+    assert found == [("manylinux_2_17_x86_64", why), ("android_21_x86_64", why)]
+    assert untrue("manylinux_2_17_x86_64", ALONE, elf(*needed))
+
+
+def test_a_program_that_names_musl_s_loader_is_musl_s() -> None:
+    assert untrue("manylinux1_x86_64", program("libfoo.so"))
+    assert not untrue("manylinux1_x86_64", program()._replace(interpreter="/lib64/ld-linux-x86-64.so.2"))
+
+
+@pytest.mark.parametrize(
+    "file", [ALONE, STATIC, elf("libfoo.so.1"), glibc_elf()], ids=["no needs", "static", "no libc", "glibc"]
+)
+def test_any_c_library_may_be_that_of_what_does_not_need_musl(file: Elf) -> None:
+    assert untrue("manylinux2014_x86_64.musllinux_1_1_x86_64.android_24_x86_64", file) == []
+
+
+def test_a_module_that_only_cpython_on_musl_looks_for_is_musl_s() -> None:
+    name = "demo/_ext.cpython-312-x86_64-linux-musl.so"
+    assert untrue("manylinux1_x86_64", ALONE, name=name) == [("manylinux1_x86_64", f"{name} is linked against musl")]
+
+
+@pytest.mark.parametrize(
+    ("platform", "arch"),
+    [
+        ("linux_armv8l", "armv7l"),
+        ("linux_i386", "i686"),
+        ("manylinux_2_17_aarch64", "aarch64"),
+        ("android_24_arm64_v8a", "aarch64"),
+        ("android_24_armeabi_v7a", "armv7l"),
+        ("android_24_x86", "i686"),
+    ],
+)
+def test_an_architecture_has_several_names(platform: str, arch: str) -> None:
+    files = {"demo/file": elf(arch=arch)}
+    assert list(untrue_platforms([platform], files, architecture(arch), ())) == []
+    assert untrue(platform, ALONE) == [(platform, "the ELF files are for x86_64")]
+
+
+def test_a_tag_may_be_true_of_files_for_its_machine_alone() -> None:
+    other = elf(MUSL, arch="aarch64")
+    assert untrue("musllinux_1_2_aarch64.manylinux1_x86_64", ALONE, other) == []
+    assert untrue("any.musllinux_1_2_aarch64.manylinux_2_17_aarch64", ALONE, other) == [
+        ("manylinux_2_17_aarch64", "demo/file1 is linked against musl")
+    ]
+    assert untrue("musllinux_1_2_aarch64", ALONE, other) == [("musllinux_1_2_aarch64", "the ELF files are for x86_64")]
+
+
+@pytest.mark.parametrize("platform", ["linux_", "manylinux2014", "manylinux_x86_64", "linux_pdp11", "musllinux_1_2"])
+def test_a_tag_that_names_no_machine_or_one_that_is_not_known_is_not_true(platform: str) -> None:
+    assert untrue(platform, ALONE) == [(platform, "the ELF files are for x86_64")]
+
+
+@pytest.mark.parametrize(
+    ("platform", "system", "said"),
+    [
+        ("win_amd64", "Windows", "Windows"),
+        ("macosx_11_0_arm64", "macOS", "macOS"),
+        ("ios_13_0_arm64_iphoneos", "macOS", "iOS"),
+        ("pyodide_2025_0_wasm32", "WebAssembly", "WebAssembly"),
+    ],
+)
+def test_another_system_s_tag_is_true_only_where_there_is_something_for_it(
+    platform: str, system: str, said: str
+) -> None:
+    assert untrue(platform, ALONE) == [(platform, f"none of the programs and libraries is for {said}")]
+    assert untrue(platform, ALONE, systems=(system,)) == []
+
+
 # Which tag a wheel gets
 
 
@@ -117,6 +231,7 @@ def test_a_tag_of_another_kind_is_refused() -> None:
         ("musllinux_1_1_x86_64", "musllinux_1_1_x86_64"),
         ("musllinux_1_2_x86_64.musllinux_1_1_x86_64", "musllinux_1_2_x86_64.musllinux_1_1_x86_64"),
         ("manylinux_2_17_x86_64.musllinux_1_1_x86_64", "manylinux_2_17_x86_64.musllinux_1_1_x86_64"),
+        ("musllinux_1_1_x86_64.manylinux_2_17_x86_64", "musllinux_1_1_x86_64.manylinux_2_17_x86_64"),
         ("linux_x86_64.musllinux_1_1_x86_64", "musllinux_1_1_x86_64"),
         ("manylinux_2_17_x86_64", "manylinux_2_17_x86_64.musllinux_1_2_x86_64"),
         ("linux_x86_64", "musllinux_1_2_x86_64"),
@@ -137,6 +252,16 @@ def test_a_wheel_that_gets_no_library_keeps_its_tags(platform: str, expected: st
 )
 def test_musl_s_libraries_make_a_wheel_musl_s_alone(platform: str) -> None:
     assert chosen(platform, musl="1.2.5") == "musllinux_1_2_x86_64"
+
+
+def test_what_is_for_another_system_is_not_concerned_by_musl_s_libraries() -> None:
+    assert chosen("win_amd64.manylinux1_x86_64.linux_x86_64", musl="1.2.5") == "win_amd64.musllinux_1_2_x86_64"
+
+
+def test_a_name_without_a_tag_that_is_true_gets_one() -> None:
+    name = wheel("linux_x86_64")._replace(platform="")
+    result = choose_platforms(name, X86, requested="auto", system=None, reasons=(), vendors=False)
+    assert result.platform == "musllinux_1_1_x86_64"
 
 
 def test_the_machine_that_built_it_is_not_the_tag_s() -> None:

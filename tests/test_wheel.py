@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import base64
-import csv
-import hashlib
-import io
-import zipfile
+from email import message_from_string
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from installer.records import RecordEntry, parse_record_file
+from installer.records import parse_record_file
 from installer.sources import WheelFile
 from packaging.tags import parse_tag
 from packaging.utils import parse_wheel_filename
 
-from builders import ARCHITECTURES, DEMO, TESTDATA, csv_text, record_row, wheel_members, write_wheel, zip_bytes
-from musl_repair import wheel as rules
+from builders import ARCHITECTURES, DEMO, TESTDATA, wheel_members, write_wheel, zip_bytes
 from musl_repair.archive import Archive
 from musl_repair.errors import WheelError
-from musl_repair.overlay import make_fresh, write_archive
-from musl_repair.wheel import MOUNT, Row, Wheel, WheelName, install_path, new_record, parse_name, read_wheel
+from musl_repair.metadata import read_headers
+from musl_repair.record import Record
+from musl_repair.wheel import MOUNT, Wheel, WheelName, expanded, new_wheel_file, parse_name, read_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -105,24 +101,16 @@ def test_installer_reads_the_same_in_the_demo_wheel_of(arch: str) -> None:
     with WheelFile.open(path) as expected:
         assert expected.dist_info_dir == wheel.dist_info
         assert expected.data_dir == wheel.data
-        assert expected.read_dist_info("WHEEL") == wheel.metadata
+        assert expected.read_dist_info("WHEEL") == wheel.headers.text
         rows = parse_record_file(expected.read_dist_info("RECORD").splitlines())
-        assert list(rows) == [tuple(row) for row in wheel.record]
+        assert list(rows) == [tuple(row) for row in wheel.record.rows.values()]
 
 
 def test_the_names_of_what_is_in_dist_info() -> None:
-    wheel = Wheel(parse_name(DEMO), INFO, "", ())
+    wheel = wheel_with("")
     assert wheel.record_name == "demo-1.0.dist-info/RECORD"
     assert wheel.signatures == ("demo-1.0.dist-info/RECORD.jws", "demo-1.0.dist-info/RECORD.p7s")
     assert wheel.data == "demo-1.0.data"
-
-
-def test_fields_of_the_wheel_file_are_found_in_any_case_and_in_order() -> None:
-    text = "Wheel-Version: 1.0\nTAG: a-b-c\nGenerator:  one two \ntag: d-e-f\n"
-    wheel = Wheel(parse_name(DEMO), INFO, text, ())
-    assert wheel.field("Tag") == ("a-b-c", "d-e-f")
-    assert wheel.field("generator") == ("one two",)
-    assert wheel.field("Build") == ()
 
 
 @pytest.mark.parametrize(
@@ -151,9 +139,6 @@ WRONG_MEMBERS: Final[Mapping[str, tuple[dict[str, bytes | None], str]]] = {
     "no RECORD": ({f"{INFO}/RECORD": None}, "has no demo-1.0.dist-info/RECORD"),
     "a WHEEL that is not UTF-8": ({f"{INFO}/WHEEL": b"Wheel-Version: 1.0\nGenerator: \xff\n"}, "WHEEL is not UTF-8"),
     "a METADATA that is not UTF-8": ({f"{INFO}/METADATA": b"Name: d\xe9mo\n"}, "METADATA is not UTF-8"),
-    "a RECORD that is not UTF-8": ({f"{INFO}/RECORD": b"d\xe9mo.py,,\n"}, "RECORD is not UTF-8"),
-    "a line of RECORD with two fields": ({f"{INFO}/RECORD": b"demo.py,sha256=x\n"}, "not path,hash,size"),
-    "a line of RECORD with four fields": ({f"{INFO}/RECORD": b"demo.py,sha256=x,1,2\n"}, "not path,hash,size"),
     "no version of the format": ({f"{INFO}/WHEEL": b"Generator: tests\n"}, "Wheel-Version missing is not 1.x"),
     "version 2 of the format": ({f"{INFO}/WHEEL": b"Wheel-Version: 2.0\n"}, "Wheel-Version 2.0 is not 1.x"),
 }
@@ -185,151 +170,154 @@ def test_a_dist_info_folder_of_another_is_refused(filename: str, tmp_path: Path)
 def test_a_version_1_9_of_the_format_is_read(tmp_path: Path) -> None:
     """The format: a minor version that is newer is to be read."""
     path = write_wheel(tmp_path, {f"{INFO}/WHEEL": b"Wheel-Version: 1.9\n"})
-    assert read(path).field("Wheel-Version") == ("1.9",)
+    assert read(path).headers.values("Wheel-Version") == ("1.9",)
 
 
-# Tags in the WHEEL file
+# The WHEEL file of a new wheel
+
+
+def wheel_with(text: str, filename: str = DEMO) -> Wheel:
+    return Wheel(parse_name(filename), INFO, read_headers(text), Record({}, ()))
+
+
+def renewed(text: str, filename: str, *, platlib: bool = False) -> str:
+    return new_wheel_file(wheel_with(text), parse_name(filename), platlib=platlib).text
+
+
+OLD: Final = (
+    "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: false\nTag: cp39-cp39-linux_x86_64\nTag: py3-none-any\n"
+)
 
 
 @pytest.mark.parametrize("filename", NAMES)
 def test_packaging_expands_the_tags_of_a_retagged_wheel_file_as_those_of(filename: str) -> None:
-    old = (
-        "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: false\nTag: cp39-cp39-linux_x86_64\nTag: py3-none-any\n"
-    )
-    name = parse_name(filename)
-    new = Wheel(name, INFO, rules.retagged_metadata(old, name), ())
+    new = read_headers(renewed(OLD, filename))
     assert parse_tag("-".join(filename.removesuffix(".whl").split("-")[-3:])) == {
-        tag for line in new.field("Tag") for tag in parse_tag(line)
+        tag for line in new.values("Tag") for tag in parse_tag(line)
     }
-    assert [new.field(key) for key in ("Wheel-Version", "Generator", "Root-Is-Purelib")] == [
+    assert [new.values(key) for key in ("Wheel-Version", "Generator", "Root-Is-Purelib")] == [
         ("1.0",),
         ("tests",),
         ("false",),
     ]
-    assert new.field("Build") == ((name.build,) if name.build else ())
+    build = parse_name(filename).build
+    assert new.values("Build") == ((build,) if build else ())
 
 
-def test_tags_take_the_place_of_the_old_ones() -> None:
-    old = "Wheel-Version: 1.0\r\nTag: a-b-c\r\ntag: d-e-f\r\nBuild: 1\r\nExtra: kept\r\n"
-    new = rules.retagged_metadata(old, parse_name("demo-1.0-1-cp312-cp312-any.whl"))
-    assert new == "Wheel-Version: 1.0\nTag: cp312-cp312-any\nBuild: 1\nExtra: kept\n"
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"], ids=["LF", "CRLF", "CR"])
+def test_tags_take_the_place_of_the_old_ones_and_all_else_stays(end: str) -> None:
+    old = end.join(["Wheel-Version: 1.0", "Tag: a-b-c", "tag: d-e-f", "Build: 1", "X-Extra:  kept ", "", ""])
+    new = renewed(old, "demo-1.0-1-cp312-cp312-any.whl")
+    assert new == end.join(["Wheel-Version: 1.0", "Tag: cp312-cp312-any", "Build: 1", "X-Extra:  kept ", "", ""])
 
 
-def test_a_wheel_file_without_tags_gets_them_at_its_end() -> None:
-    new = rules.retagged_metadata("Wheel-Version: 1.0\n\n", parse_name("demo-1.0-py3-none-any.whl"))
-    assert new == "Wheel-Version: 1.0\nTag: py3-none-any\n"
+@pytest.mark.parametrize("text", ["Wheel-Version: 1.0", "Wheel-Version: 1.0\n", "Wheel-Version: 1.0\n\n"])
+def test_a_wheel_file_without_tags_gets_them_behind_the_other_fields(text: str) -> None:
+    assert renewed(text, "demo-1.0-py3-none-any.whl").rstrip("\n") == "Wheel-Version: 1.0\nTag: py3-none-any"
+
+
+def test_the_build_number_is_that_of_the_name() -> None:
+    assert read_headers(renewed(OLD + "Build: 7\n", "demo-1.0-2-py3-none-any.whl")).values("Build") == ("2",)
+    assert read_headers(renewed(OLD + "Build: 7\n", "demo-1.0-py3-none-any.whl")).values("Build") == ()
 
 
 @pytest.mark.parametrize("filename", NAMES)
-def test_retagging_twice_is_retagging_once(filename: str) -> None:
-    name = parse_name(filename)
-    once = rules.retagged_metadata("Wheel-Version: 1.0\nTag: x-y-z\n", name)
-    assert once == rules.retagged_metadata(once, name)
-
-
-# RECORD
-
-
-@pytest.mark.parametrize("content", [b"", b"x" * 1000, bytes(range(256))], ids=["empty", "long", "binary"])
-def test_installer_accepts_the_row_of(content: bytes) -> None:
-    row = rules.record_row("demo/file", content)
-    entry = RecordEntry.from_elements(*row)
-    assert (entry.path, entry.size) == ("demo/file", len(content))
-    assert entry.validate_stream(io.BytesIO(content))
-    assert not entry.validate_stream(io.BytesIO(content + b"!"))
-
-
-def hashed(algorithm: str, content: bytes = b"content") -> Row:
-    digest = hashlib.new(algorithm, content, usedforsecurity=False).digest()
-    return Row("demo/file", f"{algorithm}={base64.urlsafe_b64encode(digest).rstrip(b'=').decode()}", str(len(content)))
-
-
-@pytest.mark.parametrize("algorithm", ["sha256", "sha384", "sha512", "blake2b", "sha3_256"])
-def test_a_strong_hash_has_no_fault(algorithm: str) -> None:
-    assert rules.hash_fault(hashed(algorithm)) is None
-
-
-@pytest.mark.parametrize("algorithm", ["md5", "sha1", "shake_128", "shake_256", "crc32", "", "SHA256 ", "sha256\0"])
-def test_a_weak_or_unknown_hash_is_a_fault(algorithm: str) -> None:
-    fault = rules.hash_fault(Row("demo/file", f"{algorithm}=abc", "7"))
-    assert fault == f"RECORD has a hash of kind {algorithm!r}, which wheels may not use"
-
-
-def test_a_row_without_hash_is_a_fault() -> None:
-    assert rules.hash_fault(Row("demo/file", "", "")) == "RECORD has no hash for it"
+def test_a_new_wheel_file_stays_as_it_is(filename: str) -> None:
+    once = renewed("Wheel-Version: 1.0\nTag: x-y-z\n", filename)
+    assert once == new_wheel_file(wheel_with(once, filename), parse_name(filename), platlib=True).text
 
 
 @pytest.mark.parametrize(
-    ("size", "expected"),
+    ("lines", "platlib", "expected"),
     [
-        ("7", None),
-        ("", None),
-        ("8", "RECORD says 8 bytes, the file has 7"),
-        ("x", "RECORD says x bytes, the file has 7"),
+        (["Root-Is-Purelib: true"], True, ["Root-Is-Purelib: false"]),
+        (["root-is-purelib: True", "Root-Is-Purelib: false"], True, ["Root-Is-Purelib: false"]),
+        (["Root-Is-Purelib: true"], False, ["Root-Is-Purelib: true"]),
+        (["Root-Is-Purelib: false", "Root-Is-Purelib: true"], False, ["Root-Is-Purelib: false"]),
+        (["Root-Is-Purelib: false"], True, ["Root-Is-Purelib: false"]),
+        ([], True, []),
     ],
-    ids=["true", "left out", "false", "no number"],
 )
-def test_a_size_is_compared_where_there_is_one(size: str, expected: str | None) -> None:
-    assert expected == rules.size_fault(Row("demo/file", "sha256=abc", size), 7)
+def test_one_line_says_whether_the_root_is_pure(lines: list[str], expected: list[str], *, platlib: bool) -> None:
+    """As pip reads it: the first line counts, in any case, and none means that it is not."""
+    pips = pytest.importorskip("pip._internal.operations.install.wheel", reason="there is no pip to ask")
+    old = "\n".join(["Wheel-Version: 1.0", *lines, "Tag: cp310-abi3-linux_x86_64", ""])
+    new = new_wheel_file(wheel_with(old), parse_name(DEMO), platlib=platlib)
+    assert new.text == "\n".join(["Wheel-Version: 1.0", *expected, "Tag: cp310-abi3-linux_x86_64", ""])
+    was_pure = pips.wheel_root_is_purelib(message_from_string(old))
+    assert new.leaves_purelib == (was_pure and platlib)
+    assert pips.wheel_root_is_purelib(message_from_string(new.text)) == (was_pure and not platlib)
 
 
-ODD: Final = {
-    'demo/with "quotes".txt': b"quotes",
-    "demo/with,comma.txt": b"comma",
-    "demo/ünï.txt": b"unicode",
-    "demo/with space.txt": b"space",
-    "demo/old.txt": b"old",
-    "demo/gone.txt": b"gone",
-}
+def test_fields_of_the_format_come_to_stand_on_one_line_each_by_their_own_names() -> None:
+    """Installer takes a folded Wheel-Version for another version, and uv finds no wheel-version."""
+    old = "wheel-version:\n 1.0\nX-Other:\n folded\nRoot-Is-Purelib:\n true\ntag:\n\tpy3-none-any\nbuild: 1\n"
+    new = renewed(old, "demo-1.0-1-py3-none-any.whl")
+    assert new == "Wheel-Version: 1.0\nX-Other:\n folded\nRoot-Is-Purelib: true\nTag: py3-none-any\nBuild: 1\n"
 
 
-def test_installer_accepts_a_wheel_whose_record_was_rewritten(tmp_path: Path) -> None:
-    """One file changed, one dropped, two added; names that csv has to quote among those that stay."""
-    path = write_wheel(tmp_path, {**ODD, f"{INFO}/RECORD.jws": b"{}"})
-    changed = {"demo/old.txt": b"new", "demo/b-added.so": b"\x7fELF", "demo/a,added.so": b"\x7fELF2"}
-    with Archive(path) as archive:
-        wheel = read_wheel(path.name, archive)
-        dropped = {"demo/gone.txt", *wheel.signatures}
-        kept = [name for name in archive.members if name not in {*changed, *dropped, wheel.record_name}]
-        text = new_record(wheel, kept, {name: rules.record_row(name, content) for name, content in changed.items()})
-        fresh = {**changed, wheel.record_name: text.encode()}
-        entries = [make_fresh(name, data, mode=0o100644, date=(2026, 1, 1, 0, 0, 0)) for name, data in fresh.items()]
-        new = tmp_path / "new" / DEMO
-        new.parent.mkdir()
-        with new.open("wb") as out:
-            write_archive(out, archive, [*(archive.members[name] for name in kept), *entries])
-    with WheelFile.open(new) as read_again:
-        read_again.validate_record(validate_contents=True)
-    with zipfile.ZipFile(new) as archive_again:
-        files = set(archive_again.namelist())
-    rows = list(csv.reader(io.StringIO(text)))
-    assert files == {path for path, _, _ in rows}
-    assert [rows[-1][0], rows[-3][0], rows[-2][0]] == [f"{INFO}/RECORD", "demo/a,added.so", "demo/b-added.so"]
+@pytest.mark.parametrize(
+    ("tags", "expands", "corrects"),
+    [
+        (["Tag: py2-none-any", "Tag: py3-none-any"], False, False),
+        (["Tag: py3-none-any", "Tag: py2-none-any"], False, False),
+        (["Tag: py2.py3-none-any"], True, False),
+        (["Tag:", " py2.py3-none-any"], True, False),
+        (["Tag: py2.py3-none-any", "Tag: py3-none-any"], True, False),
+        (["Tag: py3-none-any"], False, True),
+        ([], False, True),
+    ],
+)
+def test_what_becomes_of_the_tags_is_told(tags: list[str], *, expands: bool, corrects: bool) -> None:
+    filename = "demo-1.0-py2.py3-none-any.whl"
+    wheel = wheel_with("\n".join(["Wheel-Version: 1.0", *tags, ""]), filename)
+    new = new_wheel_file(wheel, wheel.name, platlib=False)
+    assert (new.expands, new.corrects) == (expands, corrects)
+    assert sorted(read_headers(new.text).values("Tag")) == ["py2-none-any", "py3-none-any"]
 
 
-def test_rows_keep_their_order_and_record_itself_is_last() -> None:
-    rows = [
-        Row("z", "sha256=z", "1"),
-        Row(f"{INFO}/RECORD", "", ""),
-        Row("a", "sha512=a", "2"),
-        Row("m", "sha256=m", ""),
-    ]
-    wheel = Wheel(parse_name(DEMO), INFO, "", tuple(rows))
-    text = new_record(wheel, ["z", "a", "m", f"{INFO}/RECORD"], {"a": Row("a", "sha256=new", "3")})
-    assert text == f"z,sha256=z,1\na,sha256=new,3\nm,sha256=m,\n{INFO}/RECORD,,\n"
+@pytest.mark.parametrize(
+    "tag", ["py2.py3-none-any", "cp310-abi3-musllinux_1_2_x86_64.manylinux2014_x86_64", "a.b-c.d-e.f"]
+)
+def test_packaging_expands_a_compressed_set_as_we_do(tag: str) -> None:
+    assert set(map(str, parse_tag(tag))) == set(expanded(tag))
 
 
-def test_a_record_with_windows_line_ends_and_blank_lines_is_read(tmp_path: Path) -> None:
-    members = wheel_members({"demo.py": b"pass\n"})
-    text = members[f"{INFO}/RECORD"].decode().replace("\n", "\r\n\r\n")
-    path = write_wheel(tmp_path, {"demo.py": b"pass\n", f"{INFO}/RECORD": text.encode()})
-    assert read(path).record[-2:] == (Row(*record_row("demo.py", b"pass\n")), Row(f"{INFO}/RECORD", "", ""))
+def test_what_is_no_set_of_tags_is_not_expanded() -> None:
+    assert list(expanded("none")) == ["none"]
+    enormous = "-".join([".".join("ab" * 5000)] * 3)
+    assert list(expanded(enormous)) == [enormous]
+    large = "-".join([".".join("ab" * 8)] * 3)
+    assert len(wheel_with(f"Tag: {large}\n" * 10_000).tags) < 20_000
 
 
-def test_installer_parses_rows_as_we_do(tmp_path: Path) -> None:
-    text = csv_text([*(record_row(name, content) for name, content in ODD.items()), (f"{INFO}/RECORD", "", "")])
-    path = write_wheel(tmp_path, {**ODD, f"{INFO}/RECORD": text.encode()})
-    assert list(parse_record_file(text.splitlines())) == [tuple(row) for row in read(path).record]
+# The .data folder
+
+
+@pytest.mark.parametrize(
+    ("members", "expected"),
+    [
+        (["demo-1.0.data/scripts/tool"], ()),
+        (["demo-1.0-1.data/scripts/tool", "demo-1.0.data/data/x"], ("demo-1.0-1.data",)),
+        (["Demo-1.0.data/purelib/x.py", "other.data/headers/x.h"], ("Demo-1.0.data", "other.data")),
+        (["other.data/scripts/tool", "other.data/bin/tool"], ()),
+        (["other.data/tool"], ()),
+        (["other.data/scripts/"], ()),
+        (["demo-1.0.DATA/scripts/tool", "demo/demo.data/scripts/tool"], ()),
+    ],
+    ids=[
+        "the right name",
+        "a build number",
+        "another case, and another project",
+        "what is no scheme",
+        "a file that is in no scheme",
+        "no file",
+        "what pip does not take for one",
+    ],
+)
+def test_folders_that_pip_takes_for_data(members: list[str], expected: tuple[str, ...], tmp_path: Path) -> None:
+    path = write_wheel(tmp_path, dict.fromkeys(members, b""))
+    assert read(path).data_folders == expected
 
 
 # Where members are installed
@@ -350,7 +338,10 @@ def test_installer_parses_rows_as_we_do(tmp_path: Path) -> None:
         ("demo-1.0.data2/platlib/x.so", MOUNT / "demo-1.0.data2/platlib/x.so"),
         ("other-1.0.data/platlib/x.so", MOUNT / "other-1.0.data/platlib/x.so"),
         ("demo/demo-1.0.data/platlib/x.so", MOUNT / "demo/demo-1.0.data/platlib/x.so"),
+        ("demo-1.0-1.data/platlib/x.so", MOUNT / "x.so"),
+        ("demo-1.0-1.data/scripts/tool", PurePosixPath("/<scripts>/tool")),
     ],
 )
 def test_a_member_is_installed(member: str, expected: PurePosixPath) -> None:
-    assert expected == install_path("demo-1.0.data", member)
+    wheel = wheel_with("")._replace(data_folders=("demo-1.0-1.data",))
+    assert expected == wheel.install_path(member)

@@ -1,16 +1,17 @@
-"""Where a wheel's own ELF files are in the new wheel, and where its library folder is. Pure."""
+"""Where a wheel's own files are in the new wheel, and where its library folder is. Pure."""
 
 from __future__ import annotations
 
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from musl_repair.facts import new_name
+from musl_repair.findings import Finding, finding
 from musl_repair.loader import is_reserved
 from musl_repair.resolve import is_excluded, is_libpython, scheme_root
-from musl_repair.wheel import install_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import PurePosixPath
 
     from musl_repair.elf import Elf
@@ -45,7 +46,13 @@ class Arrangement(NamedTuple):
 
     def place(self, filename: str) -> PurePosixPath:
         """Return where a file of the library folder is installed."""
-        return install_path(self.facts.wheel.data, f"{self.folder}/{filename}")
+        return self.facts.wheel.install_path(f"{self.folder}/{filename}")
+
+    def digest(self, path: PurePosixPath) -> str:
+        """Return the SHA-256 of the content of one of the wheel's own ELF files, in hex."""
+        member = self.members[path]
+        sources = {move.moved: move.member for move in self.moves}
+        return self.facts.readings[sources.get(member, member)].sha256
 
     def files(self) -> dict[PurePosixPath, Elf | Unusable]:
         """Return all files of the wheel by loader path, moved programs at their new place."""
@@ -54,6 +61,25 @@ class Arrangement(NamedTuple):
             del files[self.facts.path(move.member)]
             files[self.facts.path(move.moved)] = self.facts.elfs[move.member]
         return files
+
+
+def data_folder_names(facts: Facts) -> dict[str, str]:
+    """Return the folders that pip takes for .data → the name that every installer knows."""
+    return dict.fromkeys(facts.wheel.data_folders, facts.wheel.data)
+
+
+def judge_renaming(facts: Facts, folders: Mapping[str, str]) -> Iterator[Finding]:
+    """Yield files that come to have one name when folders at the top are renamed."""
+    taken: dict[str, str] = {}
+    for name in sorted(facts.members):
+        new = new_name(name, folders)
+        if taken.setdefault(new, name) != name:
+            yield finding("member-collision", name, f"it would become {new}, as would {taken[new]}")
+
+
+def is_in_root(facts: Facts, names: Iterable[str]) -> bool:
+    """Whether one of these members goes where Root-Is-Purelib says: it is not in .data."""
+    return any(not name.startswith(f"{facts.wheel.data}/") for name in names)
 
 
 def arrange(facts: Facts, elfs: Mapping[str, Elf], architecture: Architecture, options: Options) -> Arrangement:
@@ -69,7 +95,7 @@ def _library_folder(facts: Facts, elfs: Mapping[str, Elf], options: Options) -> 
     """Return the library folder's archive name: beside the packages, in the scheme that the ELF files are in."""
     folder = facts.wheel.name.distribution + options.lib_suffix
     platlib = f"{facts.wheel.data}/platlib/"
-    pure_root = facts.wheel.field("Root-Is-Purelib")[:1] == ("true",)
+    pure_root = facts.wheel.root_is_purelib and not is_in_root(facts, elfs)
     return platlib + folder if pure_root and any(name.startswith(platlib) for name in elfs) else folder
 
 

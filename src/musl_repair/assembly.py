@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from musl_repair.editing import edit
+from musl_repair.facts import new_name
 from musl_repair.overlay import Fresh, make_fresh
-from musl_repair.wheel import MOUNT, Row, install_path, new_record, record_row, retagged_metadata, sha256_of
+from musl_repair.record import new_record, new_row
+from musl_repair.wheel import MOUNT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from musl_repair.facts import Facts
     from musl_repair.pipeline import Run
     from musl_repair.plan import Plan
+    from musl_repair.record import Row
     from musl_repair.sysroot import Sysroot
 
 _AHEAD: Final = 32 << 20
@@ -47,12 +51,15 @@ class Form(NamedTuple):
 
 
 class Made(NamedTuple):
-    """A member that is ready to be written, its row of RECORD, and its facts where an ELF file was edited."""
+    """A member that is ready to be written, the SHA-256 of its content in hex, and its facts if it was edited."""
 
     fresh: Fresh
-    row: Row
+    sha256: str
     elf: Elf | None = None
-    sha256: str = ""
+
+
+def _row(made: Made) -> Row:
+    return new_row(made.fresh.name, made.sha256, made.fresh.size)
 
 
 def _weight(made: Made) -> int:
@@ -74,7 +81,7 @@ class Assembly:
     ) -> None:
         """Take what the members come from, and what edits them."""
         self._archive = archive
-        self._facts = facts
+        self._facts = facts.renamed(plan.renames)
         self._plan = plan
         self._sysroot = sysroot
         self._editors = editors
@@ -86,46 +93,55 @@ class Assembly:
         self._launchers = {move.member: move.moved for move in plan.moves}
         self._metadata = f"{facts.wheel.dist_info}/WHEEL"
         self._date = form.date or archive.members[facts.wheel.record_name].date
+        self._sources = {new_name(name, plan.renames): member for name, member in archive.members.items()}
+        """Name in the new wheel, moves apart → the member as it is in the archive."""
 
         self.edited: dict[str, Elf] = {}
         """SHA-256 in hex → facts of every ELF file that was edited so far."""
 
     def entries(self, run: Run) -> Iterator[Member | Fresh]:
         """Yield the package's members in their order, what is added, and dist-info with RECORD at the very end."""
-        wheel = self._facts.wheel
         rows: dict[str, Row] = {}
-        kept: list[str] = []
         names = list(self._names())
         made_names = list(filter(self._is_made, names))
         all_made = run(self._make, made_names, cost=self._size, weigh=_weight, ahead=self._ahead(made_names))
+        digests = {name: reading.sha256 for name, reading in self._facts.readings.items()}
         for name in names:
             if not self._is_made(name):
-                kept.append(name)
-                yield self._kept(name)
+                member = self._kept(name)
+                if not member.is_dir:
+                    rows[name] = new_row(name, digests[name], member.size)
+                yield member
                 continue
             made = next(all_made)
-            rows[made.row.path] = made.row
+            digests[name] = made.sha256
+            rows[name] = _row(made)
             if made.elf is not None:
                 self.edited[made.sha256] = made.elf
             yield made.fresh
-        unlisted = [name for name in self._facts.unlisted if name not in {*rows, *self._plan.dropped}]
-        rows |= {name: record_row(name, self._archive.read(name)) for name in unlisted}
-        for document in self._documents(rows):
-            rows[document.row.path] = document.row
+        for document in self._documents(digests):
+            rows[document.fresh.name] = _row(document)
             yield document.fresh
-        record = new_record(wheel, kept, rows).encode()
-        yield self._finish(_Content(wheel.record_name, record, self._mode(wheel.record_name), self._date)).fresh
+        name = self._facts.wheel.record_name
+        record = new_record(name, rows.values())
+        yield self._finish(_Content(name, record, self._mode(name), self._date)).fresh
 
     def _names(self) -> Iterator[str]:
         wheel = self._facts.wheel
         dropped = {wheel.record_name, *wheel.signatures, *self._plan.dropped}
-        names = [name for name in self._archive.members if name not in dropped]
+        # A folder whose name changes need not be a member of its own.
+        stale = tuple(f"{folder}/" for folder in self._plan.renames.values())
+        names = [
+            name
+            for name, member in self._sources.items()
+            if name not in dropped and not (member.is_dir and name.startswith(stale))
+        ]
         yield from (name for name in names if not name.startswith(f"{wheel.dist_info}/"))
         yield from sorted([*self._grafts, *self._moved])
         yield from (name for name in names if name.startswith(f"{wheel.dist_info}/"))
 
-    def _documents(self, rows: Mapping[str, Row]) -> Iterator[Made]:
-        """Yield the licences of what is vendored, and what tells of it; rows are those of all that was made."""
+    def _documents(self, digests: Mapping[str, str]) -> Iterator[Made]:
+        """Yield the licences of what is vendored, and what tells of it; digests are those of the other members."""
         documents = self._plan.documents
         for text in documents.licenses:
             yield self._finish(_Content(text.member, self._sysroot.content(text.source), _FILE, self._date))
@@ -133,15 +149,14 @@ class Assembly:
             # Imported here: its library takes longer to import than a small wheel to repair.
             from musl_repair.sbom import write_sbom
 
-            digests = {name: reading.sha256 for name, reading in self._facts.readings.items() if reading.sha256}
-            digests |= {name: sha256_of(row) for name, row in rows.items()}
             content = write_sbom(self._plan, digests, self._sysroot.distribution(), self._form.date)
             yield self._finish(_Content(documents.sbom, content, _FILE, self._date))
 
     def _is_made(self, name: str) -> bool:
         """Whether a member of the new wheel is not simply the old one."""
         changed = name in self._patches or name in self._grafts or name in self._moved or name in self._launchers
-        return changed or (name == self._metadata and self._plan.retags)
+        renamed = name in self._sources and name != self._sources[name].name
+        return changed or renamed or (name == self._metadata and self._plan.wheel_file is not None)
 
     def _ahead(self, names: Iterable[str]) -> Iterator[str]:
         """Yield the largest members that are made, as many as may wait for their turn in memory."""
@@ -160,28 +175,27 @@ class Assembly:
         return self._facts.size(self._moved.get(name, name)) or 0
 
     def _kept(self, name: str) -> Member:
-        member = self._archive.members[name]
+        member = self._sources[name]
         return member if self._form.date is None else member._replace(date=self._form.date)
 
     def _make(self, name: str) -> Made:
         """Return a member of the new wheel that is made now. Runs in any thread."""
         if name in self._launchers and name not in self._patches:
             return self._finish(self._launcher(name))
-        if name == self._metadata:
-            text = retagged_metadata(self._facts.wheel.metadata, self._plan.result)
+        if name == self._metadata and self._plan.wheel_file is not None:
+            text = self._plan.wheel_file.text
             return self._finish(_Content(name, text.encode(), self._mode(name), self._member_date(name)))
         return self._edited(name)
 
     def _member_date(self, name: str) -> Date:
-        return self._form.date or self._archive.members[name].date
+        return self._form.date or self._sources[name].date
 
     def _mode(self, name: str) -> int:
-        return self._archive.members[name].mode or _FILE
+        return self._sources[name].mode or _FILE
 
     def _finish(self, new: _Content, elf: Elf | None = None) -> Made:
         fresh = make_fresh(new.name, new.content, mode=new.mode, date=new.date, level=self._form.level)
-        row = record_row(new.name, new.content)
-        return Made(fresh, row, elf, sha256_of(row) if elf is not None else "")
+        return Made(fresh, hashlib.sha256(new.content).hexdigest(), elf)
 
     def _edited(self, name: str) -> Made:
         patch, graft = self._patches.get(name), self._grafts.get(name)
@@ -190,14 +204,14 @@ class Assembly:
             mode, date, elf = _PROGRAM, self._date, self._plan.resolution.elfs.get(graft.source)
         else:
             old = self._moved.get(name, name)
-            content, date = self._archive.read(old), self._member_date(old)
+            content, date = self._archive.read(self._sources[old].name), self._member_date(old)
             mode = _PROGRAM if name in self._moved else self._mode(old)
-            elf = self._facts.elfs[old]
+            elf = self._facts.elfs.get(old)
         if patch is not None and patch.changes and elf is not None:
             content, elf = edit(content, elf, patch, self._editors, page_size=self._page_size)
         return self._finish(_Content(name, content, mode, date), elf)
 
     def _launcher(self, name: str) -> _Content:
-        place: PurePosixPath = install_path(self._facts.wheel.data, self._launchers[name]).relative_to(MOUNT)
+        place: PurePosixPath = self._facts.wheel.install_path(self._launchers[name]).relative_to(MOUNT)
         text = _LAUNCHER.format(distribution=self._facts.wheel.name.distribution, program=str(place))
         return _Content(name, text.encode(), self._mode(name), self._member_date(name))

@@ -20,6 +20,7 @@ from musl_repair.tagging import judge_index, judge_tag, musl_tags, promises
 from musl_repair.wheelchecks import (
     judge_clashes,
     judge_copies,
+    judge_data_folders,
     judge_excluded,
     judge_expansion,
     judge_missing,
@@ -30,7 +31,6 @@ from musl_repair.wheelchecks import (
     judge_record,
     judge_reserved,
     judge_symbols,
-    judge_unlisted,
 )
 
 if TYPE_CHECKING:
@@ -67,15 +67,22 @@ class Judgement(NamedTuple):
 
 def judge_input(facts: Facts, files: ElfFiles) -> tuple[Finding, ...]:
     """Judge what does not depend on anything outside of the wheel, and no repair changes."""
-    platforms = judge_platforms(facts, files.architecture) if files.architecture is not None else ()
     return (
         *judge_targets(files),
         *judge_data(files, str(facts.wheel.name)),
-        *judge_record(facts),
-        *platforms,
-        *judge_purelib(facts, files.code),
         *judge_copies(facts, files.code),
         *judge_places(facts, files.code),
+    )
+
+
+def judge_form(facts: Facts, files: ElfFiles) -> tuple[Finding, ...]:
+    """Judge what a repair mends as far as it can: RECORD, tags and folders, as they stand."""
+    return (
+        *judge_record(facts),
+        *(judge_platforms(facts, files.architecture) if files.architecture is not None else ()),
+        *judge_expansion(facts),
+        *judge_data_folders(facts),
+        *judge_purelib(facts, files.code),
     )
 
 
@@ -160,7 +167,7 @@ def judge_wheel(facts: Facts, leniency: Leniency | None = None) -> Judgement:
         # DT_RELR has a finding of its own, and it is worse than what the tag lacks a patch release for.
         others = tuple(reason for reason in reasons if reason.cause != Feature.RELR.value)
         found += judge_tag(facts.wheel.name, others, architecture.name)
-    found += [*judge_input(facts, files), *judge_unlisted(facts), *judge_expansion(facts)]
+    found += [*judge_input(facts, files), *judge_form(facts, files)]
     found += judge_index(facts.wheel.name)
     kept = tuple(sorted(item for item in set(found) if item.code not in leniency.ignored))
     return Judgement(architecture, reasons, kept)

@@ -142,7 +142,7 @@ _LAST_SECOND: Final = 4354819199
 @option(
     "--verify-input/--no-verify-input",
     default=True,
-    help="Compare every member of the input with its CRC and RECORD (default: yes).",
+    help="Refuse wheels whose RECORD does not confirm their files (default: yes); it is written anew in any case.",
 )
 @option("--strip", is_flag=True, help="Strip symbols and debug information from all ELF files first.")
 @option("--no-update-tags", is_flag=True, help="Keep the tags that the wheel has.")
@@ -219,6 +219,7 @@ class _Repairing:
             patcher=self._patcher(),
             strip=self._arguments["strip"],
             update_tags=not self._arguments["no_update_tags"],
+            verify_input=self._arguments["verify_input"],
             allow_pure=self._arguments["allow_pure_python_wheel"],
         )
 
@@ -242,7 +243,6 @@ class _Repairing:
             strip=lambda architecture: find_strip(architecture, os.environ.get("PATH")),
             jobs=self._arguments["jobs"] or _processors(),
             form=Form(_source_date(os.environ.get("SOURCE_DATE_EPOCH")), self._arguments["zip_compression_level"]),
-            verify_input=self._arguments["verify_input"],
             limits=Limits(self._arguments["max_inflated"]),
         )
 

@@ -68,8 +68,7 @@ def _is_library(elf: Elf) -> bool:
 
 
 def _digest(path: PurePosixPath, arrangement: Arrangement, target: Target) -> str:
-    member = arrangement.members.get(path)
-    return target.digest(path) if member is None else arrangement.facts.readings[member].sha256
+    return arrangement.digest(path) if path in arrangement.members else target.digest(path)
 
 
 class _Judge:

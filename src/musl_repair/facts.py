@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -12,8 +12,9 @@ from musl_repair.elf import Elf, read_elf
 from musl_repair.elfimage import MAGIC
 from musl_repair.errors import ElfError
 from musl_repair.pipeline import Run
+from musl_repair.record import RecordFault, algorithm_of, list_faults, row_fault
 from musl_repair.sysroot import Unusable
-from musl_repair.wheel import Row, Wheel, digest_field, hash_fault, install_path, read_wheel, size_fault
+from musl_repair.wheel import Wheel, read_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -21,18 +22,16 @@ if TYPE_CHECKING:
 
     from musl_repair.archive import Archive, Member
     from musl_repair.elfimage import Content
+    from musl_repair.record import Row
 
 _SMALL: Final = 1 << 16
 """Bytes; to hand a smaller file to another thread takes longer than to read it."""
+_MACH: Final = tuple(magic[::step] for magic in (b"\xfe\xed\xfa\xce", b"\xfe\xed\xfa\xcf") for step in (1, -1))
+"""Mach-O, both classes in both byte orders."""
+_UNIVERSAL: Final = b"\xca\xfe\xba\xbe\0\0\0\x20"
+"""A Mach-O file of several architectures, and their number; Java classes begin alike, with a version of 45 or more."""
 _LARGE: Final = 16 << 20
 """Bytes; a file that is no ELF file is only held whole, as it is stored and inflated, up to here."""
-
-
-class RecordFault(NamedTuple):
-    """One disagreement of RECORD with the archive."""
-
-    member: str
-    fault: str
 
 
 class Reading(NamedTuple):
@@ -44,9 +43,11 @@ class Reading(NamedTuple):
     elf: Elf | None
     """None for what is no ELF file, and for a broken one."""
     sha256: str
-    """Of an ELF file's content, in hex; "" for other files."""
-    fault: str | None
-    """What RECORD gets wrong about it."""
+    """Of its content, in hex."""
+    fault: RecordFault | None
+    """What its row of RECORD gets wrong."""
+    system: str = ""
+    """The other system whose program or library it is: Windows, macOS, WebAssembly; "" for none."""
     broken: str | None = None
     """Why a file cannot be read that begins as an ELF file."""
 
@@ -66,8 +67,9 @@ class Facts:
     readings: Mapping[str, Reading]
     """Archive name → what was read, folders left out, in the order of the archive."""
     record_faults: tuple[RecordFault, ...]
-    """Rows of RECORD that are not true, sorted; files that it does not list are in `unlisted`."""
-    unlisted: tuple[str, ...]
+    """Sorted."""
+    renames: Mapping[str, str] = field(default_factory=dict)
+    """Folder at the top of the archive → the name that it has here."""
     elfs: Mapping[str, Elf] = field(init=False)
     """Archive name → facts of every ELF file that can be read, in the order of the archive."""
     _paths: Mapping[str, PurePosixPath] = field(init=False, repr=False, compare=False)
@@ -76,7 +78,7 @@ class Facts:
         """Derive the ELF files from the readings, and where all are installed."""
         elfs = {name: reading.elf for name, reading in self.readings.items() if reading.elf is not None}
         object.__setattr__(self, "elfs", MappingProxyType(elfs))
-        object.__setattr__(self, "_paths", {name: install_path(self.wheel.data, name) for name in self.readings})
+        object.__setattr__(self, "_paths", {name: self.wheel.install_path(name) for name in self.readings})
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -91,11 +93,32 @@ class Facts:
     def path(self, name: str) -> PurePosixPath:
         """Return where a member is installed, as the loader sees it."""
         known = self._paths.get(name)
-        return install_path(self.wheel.data, name) if known is None else known
+        return self.wheel.install_path(name) if known is None else known
+
+    def renamed(self, folders: Mapping[str, str]) -> Facts:
+        """Return the facts with other names for folders at the top; `Reading.member` keeps the name in the archive.
+
+        Of two files that come to have one name, one is lost.
+        """
+        if not folders:
+            return self
+        readings = {new_name(name, folders): reading for name, reading in self.readings.items()}
+        wheel = self.wheel._replace(data_folders=tuple(one for one in self.wheel.data_folders if one not in folders))
+        return replace(self, wheel=wheel, readings=MappingProxyType(readings), renames=folders)
+
+    def systems(self) -> frozenset[str]:
+        """Return the other systems that the wheel has programs or libraries for."""
+        return frozenset(reading.system for reading in self.readings.values() if reading.system)
 
     def files(self) -> dict[PurePosixPath, Elf | Unusable]:
         """Return all installed files by loader path; what no loader could open is `Unusable`."""
         return {self._paths[name]: _file(reading) for name, reading in self.readings.items()}
+
+
+def new_name(name: str, folders: Mapping[str, str]) -> str:
+    """Return what a member is called where folders at the top have new names."""
+    folder, slash, inside = name.partition("/")
+    return f"{folders.get(folder, folder)}{slash}{inside}"
 
 
 def _file(reading: Reading) -> Elf | Unusable:
@@ -113,58 +136,49 @@ class Known(NamedTuple):
     elfs: Mapping[str, Elf] = MappingProxyType({})
 
 
-def read_facts(
-    filename: str, archive: Archive, *, run: Run | None = None, known: Known | None = None, verify: bool = True
-) -> Facts:
+def read_facts(filename: str, archive: Archive, *, run: Run | None = None, known: Known | None = None) -> Facts:
     """Read a wheel. filename is the wheel's name, which the archive on disk need not have.
 
-    Every member is inflated once, and its CRC and its row of RECORD compared; without verify only ELF files are.
-    Raises WheelError or ArchiveError, naming the member that is at fault. A broken ELF file is none: it may be data.
+    Every member is inflated once, and its CRC and its row of RECORD compared. Raises WheelError or ArchiveError, naming
+    the member that is at fault. A broken ELF file is none: it may be data.
     """
     wheel = read_wheel(filename, archive)
-    rows = {row.path: row for row in wheel.record}
-    names = [member.name for member in archive.members.values() if not member.is_dir]
     exempt = {wheel.record_name, *wheel.signatures}
-    read = partial(_read, archive, {**rows, **dict.fromkeys(exempt)}, known or Known(), verify)
+    rows = {path: row for path, row in wheel.record.rows.items() if path not in exempt}
     members = archive.members
     found = (Run() if run is None else run)(
-        read,
-        names,
+        partial(_read, archive, rows, known or Known()),
+        [member.name for member in members.values() if not member.is_dir],
         cost=lambda name: _cost(members[name]),
         small=lambda name: members[name].size <= _SMALL,
     )
     readings = {reading.member.name: reading for reading in found}
-    faults = [RecordFault(path, "is listed in RECORD but not there") for path in rows if path not in archive.members]
-    faults += [RecordFault(name, reading.fault) for name, reading in readings.items() if reading.fault is not None]
-    return Facts(
-        wheel=wheel,
-        readings=MappingProxyType(readings),
-        record_faults=tuple(sorted(faults)),
-        unlisted=tuple(name for name in names if name not in rows and name not in exempt),
-    )
+    faults = [
+        *wheel.record.faults,
+        *list_faults(wheel.record, members, wheel.record_name, wheel.signatures),
+        *(reading.fault for reading in readings.values() if reading.fault is not None),
+    ]
+    return Facts(wheel, MappingProxyType(readings), tuple(sorted(faults)))
 
 
-def _read(archive: Archive, rows: Mapping[str, Row | None], known: Known, verify: bool, name: str) -> Reading:
+def _read(archive: Archive, rows: Mapping[str, Row], known: Known, name: str) -> Reading:
     member, row = archive.members[name], rows.get(name)
     earlier = known.readings.get(name)
     if earlier is not None and earlier.holds_for(member, row):
         return earlier
     # What is read whole in any case needs no look at its head.
-    if not (verify and _is_quicker_whole(member)) and archive.head(name, len(MAGIC)) != MAGIC:
-        fault = _fault(row, archive.chunks(name), member.size) if verify else None
-        return Reading(member, row, None, "", fault)
-    content = archive.read(name)
-    sha256 = hashlib.sha256(content).digest()
-    fault = _fault(row, [content], member.size, sha256)
-    if content[: len(MAGIC)] != MAGIC:
-        return Reading(member, row, None, "", fault)
-    elf = known.elfs.get(sha256.hex())
-    if elf is not None:
-        return Reading(member, row, elf, sha256.hex(), fault)
+    head = b"" if _is_quicker_whole(member) else archive.head(name, len(_UNIVERSAL))
+    streamed = bool(head) and not head.startswith(MAGIC)
+    content = b"" if streamed else archive.read(name)
+    sha256, fault = _compare(row, archive.chunks(name) if streamed else [content], member.size)
+    head = head or bytes(content[: len(_UNIVERSAL)])
+    reading = Reading(member, row, None, sha256, fault, _system(head))
+    if not head.startswith(MAGIC):
+        return reading
     try:
-        return Reading(member, row, read_elf(content), sha256.hex(), fault)
+        return reading._replace(elf=known.elfs.get(sha256) or read_elf(content))
     except ElfError as error:
-        return Reading(member, row, None, sha256.hex(), fault, broken=str(error))
+        return reading._replace(broken=str(error))
 
 
 def _cost(member: Member) -> int:
@@ -180,17 +194,22 @@ def _is_quicker_whole(member: Member) -> bool:
     return member.stored_size < member.size and member.stored_size + member.size <= _LARGE
 
 
-def _fault(row: Row | None, content: Iterable[Content], size: int, sha256: bytes | None = None) -> str | None:
-    """Return what a row says wrong; all of the content is read, also where there is no row. sha256 if it is known."""
-    wrong = None if row is None else hash_fault(row)
-    algorithm = "sha256" if row is None or wrong is not None else row.hash.partition("=")[0]
-    if algorithm != "sha256" or sha256 is None:
-        hasher = hashlib.new(algorithm, usedforsecurity=False)
-        for piece in content:
+def _compare(row: Row | None, content: Iterable[Content], size: int) -> tuple[str, RecordFault | None]:
+    """Return a file's SHA-256, in hex, and what its row says wrong; None where there is no row."""
+    hashers = [hashlib.sha256()]
+    if algorithm_of(row) != "sha256":
+        hashers.append(hashlib.new(algorithm_of(row), usedforsecurity=False))
+    for piece in content:
+        for hasher in hashers:
             hasher.update(piece)
-        sha256 = hasher.digest()
-    if row is None or wrong is not None:
-        return wrong
-    if digest_field(algorithm, sha256) != row.hash.rstrip("="):
-        return "RECORD has another hash than the file"
-    return size_fault(row, size)
+    fault = None if row is None else row_fault(row, hashers[-1].digest(), size)
+    return hashers[0].hexdigest(), fault
+
+
+def _system(head: bytes) -> str:
+    """Return whose program or library a file is by its first bytes."""
+    if head.startswith(b"MZ"):
+        return "Windows"
+    if head.startswith(_MACH) or (head.startswith(_UNIVERSAL[:4]) and _UNIVERSAL[:4] < head[:8] < _UNIVERSAL):
+        return "macOS"
+    return "WebAssembly" if head.startswith(b"\0asm") else ""

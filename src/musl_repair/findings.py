@@ -225,13 +225,19 @@ RULES: Final = _rules(
     ),
     (
         "record-mismatch", _E,
-        "RECORD and the files of the wheel do not agree.",
+        "RECORD and the files of the wheel do not agree, or RECORD is not as it should be.",
         "rebuild the wheel: what it holds is not what its RECORD promises",
     ),
     (
         "tag-mismatch", _E,
-        "The tags of the file name, of the WHEEL file and the machine of the ELF files do not agree.",
+        "A platform tag of the file name cannot be true of the ELF files, or the tags of the WHEEL file are not those "
+        "of the file name.",
         "rebuild the wheel with the platform tag of the machine that it was built for",
+    ),
+    (
+        "data-folder", _W,
+        "A folder *.data does not have the name of the wheel's data folder: pip takes it for that, others do not.",
+        "run musl-repair on the wheel, which renames the folder",
     ),
     (
         "tag-not-on-pypi", _N,

@@ -46,6 +46,8 @@ class Options(NamedTuple):
     """Codes of findings that the user does not want to hear of."""
     strict: bool = False
     """Refuse a wheel with warnings too."""
+    verify_input: bool = True
+    """Refuse a wheel whose RECORD does not confirm what its files are; else it is only written anew."""
     allow_pure: bool = False
     """Let a wheel without ELF files through, unchanged."""
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from musl_repair.abi import Feature, feature_since
-from musl_repair.arrangement import Arrangement, Move, arrange
+from musl_repair.arrangement import Arrangement, Move, arrange, data_folder_names, is_in_root, judge_renaming
 from musl_repair.binding import unbound_symbols
 from musl_repair.check import judge_input, judge_relr, judge_resolution, reasons_for
 from musl_repair.codefiles import sort_files
@@ -24,20 +25,33 @@ from musl_repair.patches import Patch, graft_patch, wheel_patch
 from musl_repair.polyfilling import by_file, filled, offers, polyfill_grafts, used
 from musl_repair.requirement import Reason, ordered
 from musl_repair.resolve import Search, resolve, scheme_root
-from musl_repair.tagging import choose_platforms, judge_index, judge_tag, musl_tags, promises
+from musl_repair.tagging import (
+    choose_platforms,
+    judge_additions,
+    judge_index,
+    judge_tag,
+    musl_tags,
+    of_musl_alone,
+    promises,
+    system_of,
+    without_untrue,
+)
 from musl_repair.target import Target, judge_system, system_release
+from musl_repair.wheel import new_wheel_file
+from musl_repair.wheelchecks import judge_data_folders, judge_mended_record, judge_platforms, judge_purelib
 from musl_repair.world import is_mounted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import PurePosixPath
 
     from musl_repair.abi import Release
+    from musl_repair.codefiles import ElfFiles
     from musl_repair.facts import Facts
     from musl_repair.options import Options
     from musl_repair.policy import Architecture
     from musl_repair.polyfill import Polyfill
-    from musl_repair.wheel import WheelName
+    from musl_repair.wheel import WheelFile, WheelName
 
 
 class Plan(NamedTuple):
@@ -56,10 +70,12 @@ class Plan(NamedTuple):
     reasons: tuple[Reason, ...]
     """Why the result needs the musl that it needs, highest release first."""
     findings: tuple[Finding, ...]
-    completes_record: bool
-    """Whether files that RECORD does not list get their rows."""
-    retags: bool = False
-    """Whether the WHEEL file has other tags than the result's name."""
+    rewrites_record: bool = False
+    """Whether RECORD is wrong in something, be it its form."""
+    wheel_file: WheelFile | None = None
+    """The new WHEEL file; None where it stays as it is."""
+    renames: Mapping[str, str] = MappingProxyType({})
+    """Folder at the top of the archive → its new name. All other names are those in the new wheel."""
     documents: Documents = Documents()
     """What is written about the grafts; nothing where there are none."""
     dropped: tuple[str, ...] = ()
@@ -70,8 +86,8 @@ class Plan(NamedTuple):
     @property
     def changes(self) -> bool:
         """Whether the new wheel differs from the old one in anything."""
-        edited = bool(self.patches or self.grafts or self.moves or self.dropped)
-        return edited or self.wheel != self.result or self.retags or self.completes_record
+        edited = bool(self.patches or self.grafts or self.moves or self.dropped or self.renames)
+        return edited or self.wheel != self.result or self.wheel_file is not None or self.rewrites_record
 
 
 def make_plan(facts: Facts, target: Target, options: Options) -> Plan:
@@ -80,16 +96,21 @@ def make_plan(facts: Facts, target: Target, options: Options) -> Plan:
     Problems are findings of the plan, all of them together. Raises WheelError for a wheel without ELF files that was
     not allowed, PlatformError for a platform that cannot be given.
     """
-    files = sort_files(facts)
+    _refuse_other_systems(facts.wheel.name)
+    folders = data_folder_names(facts)
+    collisions = tuple(judge_renaming(facts, folders))
+    renamed = facts if collisions else facts.renamed(folders)
+    files = sort_files(renamed)
     if not (files.code or files.broken or options.allow_pure):
         raise WheelError(
             f"{facts.wheel.name} has no ELF file that musl could load, so there is nothing to repair; "
             "a pure Python wheel works on musl as it is (--allow-pure-python-wheel copies it)"
         )
-    findings, architecture = judge_input(facts, files), files.architecture
+    architecture = files.architecture
+    findings = (*collisions, *judge_input(renamed, files), *_judge_form(renamed, files, options))
     if architecture is None or any(found.code == "wrong-architecture" for found in findings):
         return _unchanged(facts, findings)
-    arrangement = arrange(facts, files.code, architecture, options)
+    arrangement = arrange(renamed, files.code, architecture, options)
     search_path = target.search_path(architecture.musl_name)
     inclusion = Inclusion(arrangement, target, options, search_path)
     search = Search(search_path, options.library_path, options.excluded, included=inclusion)
@@ -99,10 +120,31 @@ def make_plan(facts: Facts, target: Target, options: Options) -> Plan:
     return _decide(arrangement, merge(resolution, copies), target, options, judge_remaining(findings, arrangement))
 
 
+def _refuse_other_systems(name: WheelName) -> None:
+    """Raise WheelError for a wheel all of whose platform tags are for other systems than Linux."""
+    systems = sorted(set(map(system_of, name.platforms)))
+    if "Linux" not in systems:
+        raise WheelError(
+            f"{name} is a wheel for {' and '.join(systems)}, by its tags; musl-repair repairs wheels that were built "
+            "on musl Linux"
+        )
+
+
 def _unchanged(facts: Facts, findings: tuple[Finding, ...]) -> Plan:
     """Return the plan for a wheel that is taken as it is, or not at all."""
     name, nothing = facts.wheel.name, Resolution({}, (), {})
-    return Plan(name, name, None, nothing, {}, (), (), (), (), tuple(sorted(findings)), completes_record=False)
+    # A RECORD that is not verified, or wrong in its form only, is written anew even if nothing else is.
+    rewrites = bool(facts.record_faults)
+    return Plan(name, name, None, nothing, {}, (), (), (), (), tuple(sorted(findings)), rewrites_record=rewrites)
+
+
+def _judge_form(facts: Facts, files: ElfFiles, options: Options) -> Iterator[Finding]:
+    """Judge what a repair mends as far as it can: what is left of it is wrong, the rest is to be told."""
+    yield from judge_mended_record(facts, verifies=options.verify_input)
+    yield from judge_data_folders(facts)
+    yield from judge_purelib(facts, files.code, mends=True)
+    if files.architecture is not None:
+        yield from judge_platforms(facts, files.architecture, drops=options.update_tags)
 
 
 def _decide(
@@ -125,6 +167,7 @@ def _decide(
         *without_ways(judge_resolution(resolution, unbound, names, architecture, facts.wheel), options),
         *judge_tag(result, reasons, architecture.name),
         *judge_index(result),
+        *judge_additions(result, [graft.member for graft in (*grafts.values(), *polyfills.values())]),
         *(() if lowers else judge_relr(resolution, names, result, architecture, Severity.WARNING)),
         *_judge_places(arrangement, resolution, grafts, added),
         *_judge_wishes(arrangement, resolution, options, kept),
@@ -145,8 +188,9 @@ def _decide(
         moves=arrangement.moves,
         reasons=reasons,
         findings=tuple(sorted(item for item in {*findings, *problems} if item.code not in options.accepted)),
-        completes_record=bool(facts.unlisted),
-        retags=set(facts.wheel.field("Tag")) != set(result.tags()),
+        rewrites_record=bool(facts.record_faults),
+        wheel_file=_wheel_file(arrangement, all_grafts, result),
+        renames=facts.renames,
         documents=choose_documents(facts, all_grafts, target, options),
         dropped=arrangement.dropped,
         wishes=all_wishes(resolution.elfs, members),
@@ -198,17 +242,19 @@ class _Needs(NamedTuple):
 
     def name(self, system: Release | None) -> WheelName:
         """Return the name that the wheel gets when all is mended that can be."""
-        own, arch = self.arrangement.facts.wheel.name, self.arrangement.architecture
+        facts, arch = self.arrangement.facts, self.arrangement.architecture
+        own = facts.wheel.name
         if not self.options.update_tags:
             return own
-        return choose_platforms(
-            own,
+        name = choose_platforms(
+            without_untrue(own, facts.elfs, arch, facts.systems()),
             arch,
             requested=self.options.platform,
             system=system,
             reasons=filled(self._unmended(lowers=self.options.lower_relr), self._offers()),
             vendors=any(not is_mounted(path) for path in self.resolution.edges),
         )
+        return of_musl_alone(name) if self.polyfills(name) else name
 
     def polyfills(self, result: WheelName) -> Mapping[str, Polyfill]:
         """Return the polyfills that the wheel needs under this name."""
@@ -270,6 +316,14 @@ def _patches(
             )
             patches += [patch] if patch.changes else []
     return sorted(patches, key=lambda patch: patch.member)
+
+
+def _wheel_file(arrangement: Arrangement, grafts: Iterable[Graft], result: WheelName) -> WheelFile | None:
+    """Return the new WHEEL file, None where the old one will do."""
+    wheel = arrangement.facts.wheel
+    elfs = (*arrangement.members.values(), *(graft.member for graft in grafts))
+    wheel_file = new_wheel_file(wheel, result, platlib=is_in_root(arrangement.facts, elfs))
+    return wheel_file if wheel_file.text != wheel.headers.text else None
 
 
 def _stripped(patches: list[Patch], arrangement: Arrangement, options: Options) -> tuple[Patch, ...]:

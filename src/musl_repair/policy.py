@@ -143,6 +143,15 @@ def _is_glibc_version(need: VersionNeed) -> bool:
     return from_glibc and need.version.startswith("GLIBC_") and not need.version.startswith("GLIBC_ABI_")
 
 
+def is_musl_linked(elf: Elf) -> bool:
+    """Whether a file was linked against musl's libc, so that it cannot be loaded beside another one.
+
+    Alpine names it libc.musl-ARCH.so.1, musl itself libc.so; a program names the loader, which is the same file.
+    """
+    names = [name.rpartition("/")[2] for name in (*elf.needed, elf.interpreter or "")]
+    return any(name == "libc.so" or name.startswith(("libc.musl-", "ld-musl-")) for name in names)
+
+
 class MuslTag(NamedTuple):
     """A musllinux platform tag: a promise for every musl from major.minor.0 on."""
 

@@ -59,8 +59,6 @@ class Tools(NamedTuple):
     jobs: int = 1
     """How many members are read, edited and compressed at once."""
     form: Form = Form()
-    verify_input: bool = True
-    """Whether every member of the input is inflated and compared with its CRC and with RECORD."""
     limits: Limits = Limits()
     """How far the input may inflate."""
     progress: Callable[[str], None] = lambda _name: None
@@ -84,7 +82,7 @@ def repair_wheel(wheel: Path, folder: Path, sysroot: Sysroot, options: Options, 
     findings where the wheel cannot be repaired, another MuslRepairError where something else is wrong.
     """
     with Archive(wheel, tools.limits) as archive, pipeline(tools.jobs, tools.progress) as run, Programs() as programs:
-        facts = read_facts(wheel.name, archive, run=run, verify=tools.verify_input)
+        facts = read_facts(wheel.name, archive, run=run)
         plan = make_plan(facts, sysroot, options)
         if is_failure(plan.findings, strict=options.strict):
             raise RefusedError(str(plan.wheel), plan.findings, strict=options.strict)

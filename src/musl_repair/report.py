@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from musl_repair.plan import Plan
     from musl_repair.policy import Architecture
     from musl_repair.requirement import Reason
+    from musl_repair.wheel import WheelFile
 
 FORMAT: Final = 1
 """Version of the JSON output: raised when a field changes its meaning or goes; new fields do not raise it."""
@@ -69,6 +70,7 @@ def plan_lines(plan: Plan) -> list[str]:
     if plan.documents.sbom is not None:
         lines.append(f"  writes  {plan.documents.sbom}")
     lines += [f"  writes  {text.member}, from {text.source}" for text in plan.documents.licenses]
+    lines += [f"  {change}" for change, _ in _form_changes(plan)]
     lines += [f"  drops   {member}, a copy" for member in plan.dropped]
     lines += [f"  moves   {move.member} to {move.moved}" for move in plan.moves]
     lines += [f"  patches {patch.member}: {'; '.join(_edits(patch))}" for patch in plan.patches if patch.changes]
@@ -77,6 +79,18 @@ def plan_lines(plan: Plan) -> list[str]:
         lines.append(f"  needs   musl {plan.reasons[0].release} or later: {_first_causes(plan.reasons)}")
         lines.append(f"  runs on {where_it_runs(verdicts(plan.reasons, plan.architecture.name))}")
     return [*lines, *finding_lines(plan.findings)]
+
+
+def _form_changes(plan: Plan) -> Iterable[tuple[str, str]]:
+    """Yield what of the wheel's form is mended: as what would be done, and as what was done."""
+    for folder, name in plan.renames.items():
+        yield f"renames {folder} to {name}", f"{folder} renamed to {name}"
+    if plan.wheel_file is not None and plan.wheel_file.expands:
+        yield "expands the tags of WHEEL, one to a line", "tags of WHEEL expanded"
+    if plan.wheel_file is not None and plan.wheel_file.corrects:
+        yield "writes  the tags of the file name into WHEEL, which has others", "tags of WHEEL corrected"
+    if plan.wheel_file is not None and plan.wheel_file.leaves_purelib:
+        yield "sets    Root-Is-Purelib to false", "Root-Is-Purelib set to false"
 
 
 def wish_lines(wishes: Iterable[Wished]) -> Iterable[str]:
@@ -111,7 +125,13 @@ def done_text(plan: Plan) -> str:
         return f"{plan.wheel}: nothing to do"
     lowered = sum(patch.lower_relr for patch in plan.patches)
     parts = [f"{len(plan.grafts)} vendored", f"{len(plan.patches)} patched", f"{lowered} with DT_RELR lowered"]
+    parts += form_changes(plan)
     return f"{plan.wheel}: {', '.join(parts)}"
+
+
+def form_changes(plan: Plan) -> list[str]:
+    """Return what was mended of the wheel's form, a few words each."""
+    return [change for _, change in _form_changes(plan)]
 
 
 def trace_lines(plan: Plan) -> Iterable[str]:
@@ -141,6 +161,8 @@ def plan_json(plan: Plan, output: Path | None) -> dict[str, Any]:
         ],
         "sbom": plan.documents.sbom,
         "licenses": [{"member": text.member, "source": str(text.source)} for text in plan.documents.licenses],
+        "renames": [{"folder": folder, "renamed": name} for folder, name in plan.renames.items()],
+        "wheel_file": None if plan.wheel_file is None else _wheel_file_json(plan.wheel_file),
         "moves": [{"member": move.member, "moved": move.moved} for move in plan.moves],
         "dropped": list(plan.dropped),
         "dlopen": [_wish_json(wished) for wished in plan.wishes],
@@ -152,6 +174,14 @@ def plan_json(plan: Plan, output: Path | None) -> dict[str, Any]:
             for path, names in sorted(plan.resolution.edges.items())
         },
         "findings": [finding_json(found) for found in plan.findings],
+    }
+
+
+def _wheel_file_json(wheel_file: WheelFile) -> dict[str, bool]:
+    return {
+        "expands_tags": wheel_file.expands,
+        "corrects_tags": wheel_file.corrects,
+        "leaves_purelib": wheel_file.leaves_purelib,
     }
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from musl_repair.errors import MuslRepairError, RefusedError
 from musl_repair.findings import Severity
 from musl_repair.printable import printable
+from musl_repair.report import form_changes
 from musl_repair.requirement import lowest_release, verdicts, where_it_runs
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def plan_markdown(plan: Plan) -> str:
             f"* made of {_code(str(plan.wheel))}" if plan.changes else "* right as it was",
             f"* needs musl {lowest_release(plan.reasons, arch)} or later",
             f"* runs on {where_it_runs(verdicts(plan.reasons, arch))}",
+            *(f"* {_text(change)}" for change in form_changes(plan)),
         ]
     if plan.grafts:
         lines += ["", "| vendored library | from | package | bytes |", "|---|---|---|---:|", *_rows(plan)]

@@ -1,24 +1,23 @@
-"""The wheel's own rules: its name and tags, WHEEL, RECORD, and where a member is installed.
+"""The wheel's own rules: its name and tags, what WHEEL and METADATA say, and where a member is installed.
 
 Source: the binary distribution format (PEP 427 and its successors on packaging.python.org), PEP 425, PEP 656.
 """
 
 from __future__ import annotations
 
-import base64
-import csv
-import hashlib
-import io
-import itertools
+from itertools import product
+from math import prod
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from packaging.utils import canonicalize_name, canonicalize_version, parse_wheel_filename
 
 from musl_repair.errors import WheelError
+from musl_repair.metadata import Headers, read_headers
+from musl_repair.record import Record, read_record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator
 
     from musl_repair.archive import Archive
 
@@ -26,8 +25,9 @@ MOUNT: Final = PurePosixPath("/<wheel>")
 """Where the loader finds the wheel: the folder that it is installed into (site-packages)."""
 
 _SIGNATURES: Final = ("RECORD.jws", "RECORD.p7s")
-_HASHES: Final = frozenset(hashlib.algorithms_guaranteed - {"md5", "sha1", "shake_128", "shake_256"})
-"""What every Python has, without the weak ones and those of no fixed length."""
+_SCHEMES: Final = frozenset({"platlib", "purelib", "scripts", "data", "headers"})
+_MOST_TAGS: Final = 4096
+"""Sets that stand for more are not expanded, and none behind so many: no wheel has them."""
 
 
 class WheelName(NamedTuple):
@@ -49,24 +49,11 @@ class WheelName(NamedTuple):
     @property
     def platforms(self) -> tuple[str, ...]:
         """The platform tags of the compressed set, in their order."""
-        return tuple(self.platform.split("."))
+        return tuple(filter(None, self.platform.split(".")))
 
     def tags(self) -> tuple[str, ...]:
         """Return all tags that the name stands for (PEP 425, compressed tag sets), in the order of its parts."""
-        return tuple(
-            f"{python}-{abi}-{platform}"
-            for python in self.python.split(".")
-            for abi in self.abi.split(".")
-            for platform in self.platforms
-        )
-
-
-class Row(NamedTuple):
-    """One line of RECORD; hash and size are "" for RECORD itself."""
-
-    path: str
-    hash: str
-    size: str
+        return tuple(map("-".join, product(self.python.split("."), self.abi.split("."), self.platforms)))
 
 
 class Wheel(NamedTuple):
@@ -75,9 +62,11 @@ class Wheel(NamedTuple):
     name: WheelName
     dist_info: str
     """The .dist-info folder's name."""
-    metadata: str
-    """The text of the WHEEL file."""
-    record: tuple[Row, ...]
+    headers: Headers
+    """Those of the WHEEL file."""
+    record: Record
+    data_folders: tuple[str, ...] = ()
+    """Other folders than `data` that pip installs as it does that one; sorted."""
     requires_python: str = ""
     """Of METADATA; "" where it says nothing."""
 
@@ -96,11 +85,41 @@ class Wheel(NamedTuple):
         """The archive names of RECORD's signatures, which a new RECORD makes void."""
         return tuple(f"{self.dist_info}/{name}" for name in _SIGNATURES)
 
-    def field(self, key: str) -> tuple[str, ...]:
-        """Return the values of a field of the WHEEL file, in order."""
-        prefix = key.lower() + ":"
-        lines = self.metadata.splitlines()
-        return tuple(line[len(prefix) :].strip() for line in lines if line.lower().startswith(prefix))
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The tags of the WHEEL file, expanded where they are compressed sets, in their order."""
+        found: list[str] = []
+        for line in self.headers.values("Tag"):
+            found += expanded(line) if len(found) < _MOST_TAGS else (line,)
+        return tuple(found)
+
+    @property
+    def root_is_purelib(self) -> bool:
+        """Whether the root of the archive is installed as pure Python; read as pip does."""
+        return "".join(self.headers.values("Root-Is-Purelib")[:1]).lower() == "true"
+
+    def install_path(self, name: str) -> PurePosixPath:
+        """Return where pip puts a member, as the loader sees it.
+
+        The root of the archive, .data/platlib and .data/purelib all go to site-packages, which is `MOUNT`. The other
+        schemes (scripts, data, headers) go elsewhere; where that is relative to site-packages depends on the installer.
+        """
+        folder, _, inside = name.partition("/")
+        scheme, _, rest = inside.partition("/")
+        if not rest or (folder != self.data and folder not in self.data_folders):
+            return MOUNT / name
+        if scheme in ("platlib", "purelib"):
+            return MOUNT / rest
+        return PurePosixPath(f"/<{scheme}>") / rest
+
+
+def expanded(tag: str) -> Iterator[str]:
+    """Yield the tags that a compressed set stands for (PEP 425); what is none as it is."""
+    parts = [part.split(".") for part in tag.split("-")]
+    if len(parts) == 3 and prod(map(len, parts)) <= _MOST_TAGS:
+        yield from map("-".join, product(*parts))
+    else:
+        yield tag
 
 
 def parse_name(filename: str) -> WheelName:
@@ -120,15 +139,15 @@ def read_wheel(filename: str, archive: Archive) -> Wheel:
     """Read the dist-info of a wheel. Raises WheelError for what is missing, doubled or malformed."""
     name = parse_name(filename)
     dist_info = _dist_info(name, archive)
-    metadata = _text(archive, f"{dist_info}/WHEEL")
-    headers = _headers(_text(archive, f"{dist_info}/METADATA"))
-    record = _rows(filename, _text(archive, f"{dist_info}/RECORD"))
-    wheel = Wheel(name, dist_info, metadata, record, headers.get("requires-python", ""))
-    _check_metadata(name, f"{dist_info}/METADATA", headers)
-    version = wheel.field("Wheel-Version")
+    headers = read_headers(_text(archive, f"{dist_info}/WHEEL"))
+    metadata = read_headers(_text(archive, f"{dist_info}/METADATA"))
+    record = read_record(f"{dist_info}/RECORD", _content(archive, f"{dist_info}/RECORD"))
+    _check_metadata(name, f"{dist_info}/METADATA", metadata)
+    version = headers.values("Wheel-Version")
     if not version or version[0].split(".")[0] != "1":
         raise WheelError(f"{filename}: Wheel-Version {version[0] if version else 'missing'} is not 1.x")
-    return wheel
+    wheel = Wheel(name, dist_info, headers, record, requires_python=(metadata.values("Requires-Python") or ("",))[0])
+    return wheel._replace(data_folders=tuple(sorted(_data_folders(archive.members) - {wheel.data})))
 
 
 def _dist_info(name: WheelName, archive: Archive) -> str:
@@ -152,107 +171,66 @@ def _same_version(one: str, other: str) -> bool:
         return one == other
 
 
-def _text(archive: Archive, member: str) -> str:
+def _content(archive: Archive, member: str) -> bytes | bytearray:
     if member not in archive.members:
         raise WheelError(f"{archive.path.name} has no {member}")
+    return archive.read(member)
+
+
+def _text(archive: Archive, member: str) -> str:
     try:
-        return archive.read(member).decode("utf-8")
+        return _content(archive, member).decode("utf-8")
     except UnicodeDecodeError as error:
         raise WheelError(f"{archive.path.name}: {member} is not UTF-8: {error}") from error
 
 
-def _headers(metadata: str) -> dict[str, str]:
-    """Return the fields of METADATA by their names in lower case, without what follows the first empty line."""
-    lines = itertools.takewhile(str.strip, metadata.splitlines())
-    return {key.lower(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-
-
-def _check_metadata(name: WheelName, member: str, fields: Mapping[str, str]) -> None:
+def _check_metadata(name: WheelName, member: str, headers: Headers) -> None:
     """See that METADATA is about this project and version: an index, and an installer, go by the file's name."""
-    project, version = fields.get("name", ""), fields.get("version", "")
+    project = (headers.values("Name") or ("",))[0]
+    version = (headers.values("Version") or ("",))[0]
     same_name = canonicalize_name(project) == canonicalize_name(name.distribution)
     if not same_name or not _same_version(version, name.version):
         raise WheelError(f"{name}: its {member} is that of {project or 'no project'} {version or 'without version'}")
 
 
-def _rows(filename: str, text: str) -> tuple[Row, ...]:
-    try:
-        rows = [Row(*fields) for fields in csv.reader(io.StringIO(text)) if fields]
-    except (csv.Error, TypeError) as error:
-        raise WheelError(f"{filename}: RECORD has a line that is not path,hash,size: {error}") from error
-    return tuple(rows)
+def _data_folders(members: Iterable[str]) -> set[str]:
+    """Return the folders that pip takes for .data: *.data at the top, with nothing in it but known schemes."""
+    found: set[str] = set()
+    others: set[str] = set()
+    for member in members:
+        folder, _, inside = member.partition("/")
+        if folder.endswith(".data") and inside and not member.endswith("/"):
+            scheme, _, rest = inside.partition("/")
+            (found if scheme in _SCHEMES and rest else others).add(folder)
+    return found - others
 
 
-def install_path(wheel_data: str, name: str) -> PurePosixPath:
-    """Return where an installer puts a member, as the loader sees it.
+class WheelFile(NamedTuple):
+    """The WHEEL file of a new wheel, and what of its changes is more than another tag."""
 
-    The root of the archive, .data/platlib and .data/purelib all go to site-packages, which is `MOUNT`. The other
-    schemes (scripts, data, headers) go elsewhere; where that is relative to site-packages depends on the installer.
+    text: str
+    expands: bool
+    """Whether compressed sets of tags come to stand one tag to a line."""
+    corrects: bool
+    """Whether the tags were others than those of the old file name."""
+    leaves_purelib: bool
+    """Whether Root-Is-Purelib becomes false."""
+
+
+def new_wheel_file(wheel: Wheel, name: WheelName, *, platlib: bool) -> WheelFile:
+    """Return the WHEEL file for a wheel of this name; platlib: its root is platform specific, whatever WHEEL says.
+
+    The fields of the format come to stand as the specification has them, each tag on a line of its own: installer reads
+    no field that is folded, uv none whose name is in another case. All other lines stay as they are.
     """
-    scheme, _, rest = name.removeprefix(wheel_data + "/").partition("/")
-    if not name.startswith(wheel_data + "/") or not rest:
-        return MOUNT / name
-    if scheme in ("platlib", "purelib"):
-        return MOUNT / rest
-    return PurePosixPath(f"/<{scheme}>") / rest
-
-
-def retagged_metadata(metadata: str, name: WheelName) -> str:
-    """Return the WHEEL text with the tags of this name in place of its own; other lines stay as they are."""
-    lines = metadata.splitlines()
-    places = [index for index, line in enumerate(lines) if line.lower().startswith("tag:")]
-    kept = [line for line in lines if not line.lower().startswith("tag:") and line.strip()]
-    at = places[0] if places else len(kept)
-    build = [f"Build: {name.build}"] if name.build and not _has(kept, "build:") else []
-    return "\n".join([*kept[:at], *(f"Tag: {tag}" for tag in name.tags()), *build, *kept[at:]]) + "\n"
-
-
-def _has(lines: list[str], prefix: str) -> bool:
-    return any(line.lower().startswith(prefix) for line in lines)
-
-
-def digest_field(algorithm: str, digest: bytes) -> str:
-    """Return the hash field of RECORD: algorithm=digest, urlsafe base64 without padding."""
-    return f"{algorithm}={base64.urlsafe_b64encode(digest).rstrip(b'=').decode()}"
-
-
-def record_row(name: str, content: bytes | bytearray | memoryview) -> Row:
-    """Return the row of RECORD for a file with this content."""
-    return Row(name, digest_field("sha256", hashlib.sha256(content).digest()), str(len(content)))
-
-
-def sha256_of(row: Row) -> str:
-    """Return the SHA-256 of a row that has one, in hex."""
-    digest = row.hash.removeprefix("sha256=")
-    return base64.urlsafe_b64decode(digest + "=" * (-len(digest) % 4)).hex()
-
-
-def hash_fault(row: Row) -> str | None:
-    """Tell what is wrong with a row's kind of hash, or None where it can be compared."""
-    algorithm = row.hash.partition("=")[0]
-    if not row.hash:
-        return "RECORD has no hash for it"
-    if algorithm not in _HASHES:
-        return f"RECORD has a hash of kind {algorithm!r}, which wheels may not use"
-    return None
-
-
-def size_fault(row: Row, size: int) -> str | None:
-    """Tell what is wrong with a row's size (which it need not have), or None."""
-    return f"RECORD says {row.size} bytes, the file has {size}" if row.size not in ("", str(size)) else None
-
-
-def new_record(wheel: Wheel, kept: Iterable[str], fresh: Mapping[str, Row]) -> str:
-    """Return the text of RECORD for the members of a new wheel.
-
-    kept are the members whose rows stand as they are, fresh the rows of changed and added ones. Rows keep their
-    order, new ones follow sorted, and RECORD itself is last.
-    """
-    present = set(kept)
-    rows = [fresh.get(row.path, row) for row in wheel.record if row.path in present or row.path in fresh]
-    listed = {row.path for row in rows}
-    rows += [row for path, row in sorted(fresh.items()) if path not in listed]
-    rows = [row for row in rows if row.path != wheel.record_name]
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows([*rows, Row(wheel.record_name, "", "")])
-    return out.getvalue()
+    old, tags = wheel.headers.values("Tag"), name.tags()
+    leaves_purelib = platlib and wheel.root_is_purelib
+    pure = wheel.headers.values("Root-Is-Purelib")[:1]
+    headers = (
+        wheel.headers.replaced("Wheel-Version", wheel.headers.values("Wheel-Version")[:1])
+        .replaced("Root-Is-Purelib", ("false",) if leaves_purelib else pure)
+        .replaced("Tag", old if sorted(old) == sorted(tags) else tags)
+        .replaced("Build", filter(None, (name.build,)))
+    )
+    same = set(wheel.tags) == set(wheel.name.tags())
+    return WheelFile(headers.text, same and set(old) != set(wheel.tags), not same, leaves_purelib)

@@ -13,12 +13,12 @@ from musl_repair.abi import hint, history
 from musl_repair.binding import clashes, wanted_of_python
 from musl_repair.findings import Finding, Severity, finding
 from musl_repair.loader import is_reserved
-from musl_repair.policy import Architecture, machine_name
 from musl_repair.polyfill import is_polyfill
 from musl_repair.python.checks import ApiUse, judge_api, judge_suffixes
 from musl_repair.python.suffixes import is_module, module_of
 from musl_repair.resolve import inside_entries
 from musl_repair.rpath import expand_entry
+from musl_repair.tagging import is_for, untrue_platforms
 from musl_repair.wheel import MOUNT
 from musl_repair.world import is_mounted
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from musl_repair.facts import Facts
     from musl_repair.graph import Resolution
     from musl_repair.loader import Need
+    from musl_repair.policy import Architecture
     from musl_repair.python.promise import Promise
 
 _MOST_NAMES: Final = 8
@@ -44,38 +45,74 @@ thread-local storage); the ARM EABI's names, such as __aeabi_atexit of libstdc++
 
 
 def judge_record(facts: Facts) -> Iterator[Finding]:
-    """Yield where RECORD says of a file what is not so."""
-    return (finding("record-mismatch", member, fault) for member, fault in facts.record_faults)
+    """Yield what is wrong with RECORD."""
+    for member, fault, mendable, severity in facts.record_faults:
+        remedy = "run musl-repair on the wheel: it writes RECORD anew" if mendable else None
+        yield finding("record-mismatch", member, fault, severity=severity, remedy=remedy)
 
 
-def judge_unlisted(facts: Facts) -> Iterator[Finding]:
-    """Yield files that RECORD does not list."""
-    return (finding("record-mismatch", name, "is in the wheel but not in RECORD") for name in facts.unlisted)
+def judge_mended_record(facts: Facts, *, verifies: bool) -> Iterator[Finding]:
+    """Yield what is wrong with RECORD for a repair, which writes it anew.
+
+    Where it is to verify its input, that is no cure for files of which RECORD says something else, or not enough.
+    """
+    for member, fault, mendable, _ in facts.record_faults:
+        if verifies and not mendable:
+            remedy = "rebuild the wheel, or take its files as they are with --no-verify-input, which writes RECORD anew"
+            yield finding("record-mismatch", member, fault, remedy=remedy)
+        else:
+            remedy = "nothing to do: the new wheel has a new RECORD"
+            yield finding("record-mismatch", member, fault, remedy=remedy, severity=Severity.NOTE)
 
 
-def judge_platforms(facts: Facts, architecture: Architecture) -> Iterator[Finding]:
-    """Yield platform tags that name another machine than the ELF files."""
-    for platform in facts.wheel.name.platforms:
-        machine = machine_name(platform)
-        if machine not in (None, architecture.name) and not platform.startswith("manylinux"):
-            detail = f"the file name says {platform}, the ELF files are for {architecture.name}"
-            yield finding("tag-mismatch", str(facts.wheel.name), detail)
+def judge_platforms(facts: Facts, architecture: Architecture, *, drops: bool = False) -> Iterator[Finding]:
+    """Yield platform tags that cannot be true. drops: a repair leaves them out, if there are others."""
+    platforms = facts.wheel.name.platforms
+    others = any(is_for(platform, architecture) for platform in platforms)
+    severity = Severity.NOTE if drops and others else None
+    remedy = "run musl-repair on the wheel (without --no-update-tags): it leaves the tag out" if others else None
+    if severity is not None:
+        remedy = "nothing to do: the new wheel does not have this tag"
+    for platform, why in untrue_platforms(platforms, facts.elfs, architecture, facts.systems()):
+        detail = f"the file name says {platform}, {why}"
+        yield finding("tag-mismatch", str(facts.wheel.name), detail, severity=severity, remedy=remedy)
 
 
 def judge_expansion(facts: Facts) -> Iterator[Finding]:
     """Yield where the Tag lines of WHEEL are not the tags of the file name, expanded (PEP 427)."""
-    inside, outside = set(facts.wheel.field("Tag")), set(facts.wheel.name.tags())
+    wheel = facts.wheel
+    inside, outside = set(wheel.tags), set(wheel.name.tags())
+    compressed = sorted(set(wheel.headers.values("Tag")) - inside)
     if inside != outside:
         detail = f"WHEEL has {', '.join(sorted(inside)) or 'no tag'}; the file name has {', '.join(sorted(outside))}"
-        yield finding("tag-mismatch", str(facts.wheel.name), detail)
+        remedy = "change its tags with `wheel tags`, which writes both; musl-repair takes the file name for right"
+        yield finding("tag-mismatch", str(wheel.name), detail, remedy=remedy)
+    elif compressed:
+        detail = f"WHEEL has {', '.join(compressed)} in one line, and the format wants a line for each tag"
+        remedy = "run musl-repair on the wheel, which expands it; installers do not mind"
+        yield finding("tag-mismatch", str(wheel.name), detail, severity=Severity.NOTE, remedy=remedy)
 
 
-def judge_purelib(facts: Facts, elfs: Mapping[str, Elf]) -> Iterator[Finding]:
-    """Yield ELF files that are installed as pure Python."""
-    pure_root = facts.wheel.field("Root-Is-Purelib")[:1] == ("true",)
+def judge_data_folders(facts: Facts) -> Iterator[Finding]:
+    """Yield folders that pip takes for the wheel's .data folder, and uv and installer do not."""
+    wheel = facts.wheel
+    tops = {name.partition("/")[0] for name in facts.members if "/" in name}
+    for folder in sorted(top for top in tops if top.endswith(".data") and top != wheel.data):
+        if folder in wheel.data_folders:
+            detail = f"pip installs what is in it as it does {wheel.data}; uv and installer know that name only"
+            yield finding("data-folder", folder, detail)
+        else:
+            detail = "pip refuses the wheel: to it this is a .data folder, with something in it that is no scheme"
+            yield finding("data-folder", folder, detail, remedy="give the folder another name")
+
+
+def judge_purelib(facts: Facts, elfs: Mapping[str, Elf], *, mends: bool = False) -> Iterator[Finding]:
+    """Yield ELF files that are installed as pure Python. mends: a repair makes the root platform specific."""
+    pure_root = facts.wheel.root_is_purelib and not mends
+    folders = (facts.wheel.data, *facts.wheel.data_folders)
     for name in elfs:
-        in_data = name.startswith(f"{facts.wheel.data}/")
-        if name.startswith(f"{facts.wheel.data}/purelib/") or (pure_root and not in_data):
+        folder, _, inside = name.partition("/")
+        if inside.startswith("purelib/") if folder in folders else pure_root:
             yield finding("elf-in-purelib", name, "pure Python is the same on every machine, this file is not")
 
 
