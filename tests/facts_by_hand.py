@@ -124,6 +124,10 @@ class System:
                 at = self.links[at]
         return at
 
+    def is_empty(self, folder: PurePosixPath) -> bool:
+        real = self.real(folder)
+        return not any(real in path.parents for path in (*self.files, *self.links))
+
     def search_path(self, musl_arch: str) -> tuple[PurePosixPath, ...]:  # noqa: ARG002 - the system has one list
         return self.path
 

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from musl_repair.loader import is_reserved
-from musl_repair.resolve import is_excluded, is_libpython, scheme_root
+from musl_repair.resolve import file_name, is_excluded, is_libpython, scheme_root
 from musl_repair.wheel import install_path
 
 if TYPE_CHECKING:
@@ -87,5 +87,7 @@ def _programs(
 
 
 def _is_wanted(needed: str, architecture: Architecture, options: Options) -> bool:
-    is_musl = is_reserved(needed) or needed == str(architecture.loader)
-    return not is_musl and not is_libpython(needed) and not is_excluded(needed, options.excluded)
+    name = file_name(needed)
+    is_musl = is_reserved(name) or name == architecture.loader.name
+    excluded = is_excluded(needed, options.excluded) or is_excluded(name, options.excluded)
+    return not is_musl and not is_libpython(name) and not excluded

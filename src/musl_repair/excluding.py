@@ -65,6 +65,7 @@ def judge_patterns(resolution: Resolution, options: Options) -> Iterator[Finding
     """Yield patterns that exclude nothing, with what they were perhaps meant for."""
     names = {name for elf in resolution.elfs.values() for name in elf.needed}
     names |= {name for edges in resolution.edges.values() for name in edges}
+    names |= {name for _, name in resolution.excluded}
     for pattern in dict.fromkeys(options.excluded):
         if any(fnmatchcase(name, pattern) for name in names):
             continue

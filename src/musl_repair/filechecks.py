@@ -15,7 +15,7 @@ from musl_repair.findings import Finding, Severity, finding
 from musl_repair.graph import is_program
 from musl_repair.policy import Architecture, architecture_of, describe_target, is_glibc_linked
 from musl_repair.relocations import RELOCATIONS
-from musl_repair.resolve import is_libpython, scheme_root
+from musl_repair.resolve import file_name, is_libpython, scheme_root
 from musl_repair.rpath import expand_entry, is_valid_entry, rpath_entries
 from musl_repair.world import is_mounted
 
@@ -70,7 +70,9 @@ def judge_files(
             yield from _judge_machine(name, elf, architecture)
         yield from _judge_suffix(name)
         yield from (
-            finding("libpython-linked", name, f"it needs {needed}") for needed in elf.needed if is_libpython(needed)
+            finding("libpython-linked", name, f"it needs {needed}")
+            for needed in elf.needed
+            if is_libpython(file_name(needed))
         )
         if elf.exec_stack:
             yield finding("executable-stack", name, "PT_GNU_STACK has the executable flag")

@@ -59,7 +59,10 @@ class Recipe(NamedTuple):
     sha256: str
     """Of the real file's content, in hex."""
     needs: tuple[tuple[str, str, str], ...]
-    """(needed name, name of the real file that answers it, its SHA-256 or "" for a file of the wheel), sorted."""
+    """(needed name, name of the real file that answers it, its SHA-256 or "" for a file of the wheel), sorted.
+
+    And (needed name, the name in its place, "") of what no file answers.
+    """
     rpath: str
     lowered: bool
     stripped: bool = False
@@ -131,10 +134,11 @@ def _recipe(
 ) -> Recipe:
     place, edges = arrangement.place(path.name), resolution.edges[path]
     targets = [at if is_mounted(at) else place for at in edges.values()]
+    answered = ((name, at.name, "" if is_mounted(at) else target.digest(at)) for name, at in edges.items())
     return Recipe(
         filename=path.name,
         sha256=target.digest(path),
-        needs=tuple(sorted((name, at.name, "" if is_mounted(at) else target.digest(at)) for name, at in edges.items())),
+        needs=tuple(sorted([*answered, *((name, new, "") for name, new in resolution.respelt.get(path, {}).items())])),
         rpath=rpath_to([*targets, *map(arrangement.place, added), *ways], place, ()),
         lowered=lowers and resolution.elfs[path].relr,
         added=added,

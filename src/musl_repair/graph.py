@@ -28,6 +28,10 @@ class Resolution:
     """(file, needed name) of what the user excluded; sorted."""
     asked: Mapping[PurePosixPath, tuple[str, ...]] = field(default_factory=dict)
     """Library → the names that dlopen asks for it by, of what the user includes; sorted."""
+    respelt: Mapping[PurePosixPath, Mapping[str, str]] = field(default_factory=dict)
+    """File → needed name → the name to be written in its place, of what no file in edges answers.
+
+    That is musl by way of a file that it might not find, and what the user excluded, by a path."""
     closures: Mapping[PurePosixPath, frozenset[PurePosixPath]] = field(init=False, repr=False)
     """File → all files that come with it, itself among them."""
     roots: tuple[PurePosixPath, ...] = field(init=False, repr=False)

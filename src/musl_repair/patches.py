@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import posixpath
-from typing import TYPE_CHECKING, NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from musl_repair.resolve import inside_entries, is_libpython
+from musl_repair.resolve import file_name, inside_entries, is_libpython
 from musl_repair.rpath import expand_entry
 
 if TYPE_CHECKING:
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from pathlib import PurePosixPath
 
     from musl_repair.elf import Elf
+
+
+_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Patch(NamedTuple):
@@ -52,13 +56,15 @@ def wheel_patch(
     *,
     added: tuple[PurePosixPath, ...] = (),
     ways: tuple[PurePosixPath, ...] = (),
+    respelt: Mapping[str, str] = _NOTHING,
     lower_relr: bool,
     old_loaders: bool,
 ) -> Patch:
     """Return the edits of a file of the wheel, installed at path.
 
     edges are its needs; places maps each external library to where its graft is installed; added is where polyfills
-    for it are, ways where excluded libraries will be. Names in edges that the file does not need are added.
+    for it are, ways where excluded libraries will be. Names in edges that the file does not need are added. respelt
+    are new names of what has no edge.
     old_loaders: whether the tag promises a musl that does not read DT_RUNPATH.
     """
     targets = [places.get(target, target) for target in edges.values()]
@@ -67,7 +73,7 @@ def wheel_patch(
     return Patch(
         member=member,
         rpath=rpath if changed else None,
-        renames=_renames(elf, edges, places),
+        renames=_renames(elf, edges, places, respelt),
         dropped=_dropped(elf),
         added=_added(elf, edges, places, added),
         lower_relr=lower_relr,
@@ -83,6 +89,7 @@ def graft_patch(
     *,
     added: tuple[PurePosixPath, ...] = (),
     ways: tuple[PurePosixPath, ...] = (),
+    respelt: Mapping[str, str] = _NOTHING,
     lower_relr: bool,
 ) -> Patch:
     """Return the edits of a graft, installed at path: nothing of the search path that it came with is kept."""
@@ -91,7 +98,7 @@ def graft_patch(
         member=member,
         soname=path.name if elf.soname != path.name else None,
         rpath=rpath if rpath != (elf.rpath or "") or elf.dt_runpath is not None else None,
-        renames=_renames(elf, edges, places),
+        renames=_renames(elf, edges, places, respelt),
         dropped=_dropped(elf),
         added=_added(elf, edges, places, added),
         lower_relr=lower_relr,
@@ -113,13 +120,13 @@ def rpath_to(targets: Iterable[PurePosixPath], path: PurePosixPath, kept: Iterab
 
 
 def _renames(
-    elf: Elf, edges: Mapping[str, PurePosixPath], places: Mapping[PurePosixPath, PurePosixPath]
+    elf: Elf,
+    edges: Mapping[str, PurePosixPath],
+    places: Mapping[PurePosixPath, PurePosixPath],
+    respelt: Mapping[str, str],
 ) -> tuple[tuple[str, str], ...]:
-    return tuple(
-        (name, places.get(target, target).name)
-        for name, target in sorted(edges.items())
-        if name in elf.needed and places.get(target, target).name != name
-    )
+    names = {**respelt, **{name: places.get(target, target).name for name, target in edges.items()}}
+    return tuple((name, new) for name, new in sorted(names.items()) if name in elf.needed and new != name)
 
 
 def _added(
@@ -135,4 +142,4 @@ def _added(
 
 
 def _dropped(elf: Elf) -> tuple[str, ...]:
-    return tuple(sorted(name for name in elf.needed if is_libpython(name)))
+    return tuple(sorted(name for name in elf.needed if is_libpython(file_name(name))))

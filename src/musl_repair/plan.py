@@ -253,7 +253,15 @@ def _patches(
         lower = lowers and elf.relr and not elf.relocates_itself
         if path in grafts:
             patch = graft_patch(
-                grafts[path].member, elf, places[path], edges, places, added=polyfills, ways=ways, lower_relr=lower
+                grafts[path].member,
+                elf,
+                places[path],
+                edges,
+                places,
+                added=polyfills,
+                ways=ways,
+                respelt=resolution.respelt.get(path, {}),
+                lower_relr=lower,
             )
             patches.append(patch)
         elif member is not None:
@@ -265,6 +273,7 @@ def _patches(
                 places,
                 added=polyfills,
                 ways=ways,
+                respelt=resolution.respelt.get(path, {}),
                 lower_relr=lower,
                 old_loaders=old_loaders,
             )

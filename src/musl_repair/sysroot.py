@@ -71,6 +71,10 @@ class Sysroot:
         real = self._resolve(path)
         return real if isinstance(real, PurePosixPath) else path
 
+    def is_empty(self, folder: PurePosixPath) -> bool:
+        """Whether there is nothing at all where a folder would be."""
+        return self._resolve(folder) is None
+
     def file(self, path: PurePosixPath) -> Path:
         """Return the file on this machine that a path of the root leads to. Raises SysrootError without one."""
         real = self._resolve(path)
@@ -107,8 +111,9 @@ class Sysroot:
         path = PurePosixPath(f"/etc/ld-musl-{musl_arch}.path")
         if not isinstance(self._resolve(path), PurePosixPath):
             return DEFAULT_PATH
-        entries = self.content(path).decode("utf-8", "surrogateescape").replace("\n", ":").split(":")
-        return tuple(PurePosixPath(entry) for entry in entries if entry.startswith("/"))
+        # load_library reads it with getdelim, up to the first NUL.
+        text = self.content(path).partition(b"\0")[0].decode("utf-8", "surrogateescape")
+        return tuple(PurePosixPath(entry) for entry in text.replace("\n", ":").split(":") if entry.startswith("/"))
 
     def loaders(self) -> tuple[str, ...]:
         """Return the file names of the musl loaders in /lib, sorted: one for each architecture that can run."""
@@ -224,8 +229,11 @@ class Sysroot:
     def _link(self, at: PurePosixPath) -> PurePosixPath | None:
         """Return where a link points, None for anything else that is there. Raises OSError where nothing is."""
         place = self._on_disk(at)
-        if stat.S_ISLNK(place.lstat().st_mode):
-            return PurePosixPath(os.fsdecode(place.readlink()))
+        try:
+            if stat.S_ISLNK(place.lstat().st_mode):
+                return PurePosixPath(os.fsdecode(place.readlink()))
+        except ValueError as error:  # a name that no file of this machine can have: with a NUL, say
+            raise OSError(errno.ENOENT, str(error)) from error
         return None
 
     def _read(self, real: PurePosixPath) -> Elf | Unusable:

@@ -6,6 +6,7 @@ Source: PEP 427 and PEP 656; load_library and find_sym in musl 1.2.6 ldso/dynlin
 from __future__ import annotations
 
 import posixpath
+from itertools import chain, islice
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
 _SPELLINGS: Final = {"armv7l": ("armv6l", "armv8l"), "i686": ("i386", "i486", "i586")}
 """Other machine names that wheels of an architecture are tagged with by the machine that builds them."""
 _MOST_NAMES: Final = 8
+_MOST_FOLDERS: Final = 32
+_OPENED: Final = "it is a path from the working directory of the process, and musl searches for file names only"
+_RELATIVE: Final = (
+    "run musl-repair on the wheel: the need becomes a file name; or link with a library that has a soname (-Wl,-soname)"
+)
 
 
 def judge_record(facts: Facts) -> Iterator[Finding]:
@@ -111,7 +117,8 @@ def judge_missing(needs: Iterable[Need], shown: Callable[[PurePosixPath], str]) 
     for need in needs:
         by_name.setdefault(need.name, []).append(need)
     for name, missing in sorted(by_name.items()):
-        yield finding("library-not-found", name, _search_report(missing, shown))
+        opened = "/" in name and not any(need.searched for need in missing)
+        yield finding("library-not-found", name, _search_report(missing, shown), remedy=_RELATIVE if opened else None)
 
 
 def judge_excluded(resolution: Resolution, shown: Callable[[PurePosixPath], str]) -> Iterator[Finding]:
@@ -131,11 +138,17 @@ def judge_excluded(resolution: Resolution, shown: Callable[[PurePosixPath], str]
 
 def _search_report(needs: list[Need], shown: Callable[[PurePosixPath], str]) -> str:
     requirers = dict.fromkeys(shown(need.needed_by) for need in needs)
-    attempts = dict.fromkeys(attempt for need in needs for attempt in need.searched)
-    folders = dict.fromkeys(_shortest(at.path.parent) for at in attempts if at.outcome == "no such file")
-    refused = [f"{at.path} is there, but {at.outcome}" for at in attempts if at.outcome not in ("", "no such file")]
-    looked = f"looked in {', '.join(folders)}" if folders else "a name with a slash is not searched for"
-    return "\n".join([f"needed by {', '.join(requirers)}", looked, *refused])
+    refused = dict.fromkeys(attempt for need in needs for attempt in need.refused)
+    looked: dict[str, None] = {}
+    for attempt in chain.from_iterable(need.searched for need in needs):
+        if attempt not in refused:
+            looked[_shortest(attempt.path.parent)] = None
+        if len(looked) > _MOST_FOLDERS:
+            break
+    told = list(looked) if len(looked) <= _MOST_FOLDERS else [*islice(looked, _MOST_FOLDERS), "and more"]
+    where = f"looked in {', '.join(told)}" if told else _OPENED
+    there = (f"{at.path} is there, but {at.outcome}" for at in refused)
+    return "\n".join([f"needed by {', '.join(requirers)}", where, *there])
 
 
 def _shortest(folder: PurePosixPath) -> str:
