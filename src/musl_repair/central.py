@@ -9,6 +9,7 @@ import os
 import struct
 import unicodedata
 import zipfile
+from itertools import pairwise
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
 from musl_repair.errors import ArchiveError
@@ -156,13 +157,11 @@ def _check_members(directory: Directory) -> None:
 
 def _check_folders(seen: dict[str, str]) -> None:
     """See that no member is a file and the folder of another."""
-    files = {key for key in seen if not key.endswith("/")}
-    for key, name in seen.items():
-        parts = key.rstrip("/").split("/")
-        parents = ("/".join(parts[:count]) for count in range(1, len(parts) + key.endswith("/")))
-        for parent in parents:
-            if parent in files:
-                raise ArchiveError(f"member {name!r} lies in {seen[parent]!r}, which is a file")
+    # No name has a NUL: in this order all that lies in a folder comes right behind its name.
+    ordered = sorted(seen, key=lambda key: key.replace("/", "\0"))
+    for key, following in pairwise(ordered):
+        if following.startswith(f"{key}/"):
+            raise ArchiveError(f"member {seen[following]!r} lies in {seen[key]!r}, which is a file")
 
 
 def _name_fault(name: str) -> str | None:
