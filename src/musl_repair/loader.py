@@ -44,6 +44,8 @@ class Scope(NamedTuple):
     """
     rpaths: Mapping[PurePosixPath, tuple[PurePosixPath, ...]] = MappingProxyType({})
     """The folders that count for files in place of those of their rpath."""
+    shortens: bool = False
+    """Whether a wheel's folders are opened by their shortest paths: it has no links, so the files are the same."""
 
 
 class Attempt(NamedTuple):
@@ -189,11 +191,11 @@ class Loader:
 
     def _folders(self, named: tuple[PurePosixPath, ...]) -> _Folders:
         real = {folder: self.world.real(folder) for folder in named if not self.world.is_empty(folder)}
-        # A wheel has no links: its folders have the same files, and the same origin, by whatever way they are reached.
-        spelt = {folder: at if is_mounted(folder) else folder for folder, at in real.items()}
-        # Of two ways to one folder the first counts.
-        present = {real[folder]: spelt[folder] for folder in reversed(real)}
-        return _Folders(tuple(dict.fromkeys(spelt.get(at, at) for at in named)), tuple(reversed(present.values())))
+        spelt = {folder: at for folder, at in real.items() if self.scope.shortens and is_mounted(folder)}
+        present: dict[PurePosixPath, PurePosixPath] = {}
+        for folder, at in real.items():
+            present.setdefault(at, spelt.get(folder, folder))  # of two ways to one folder the first counts
+        return _Folders(tuple(dict.fromkeys(spelt.get(at, at) for at in named)), tuple(present.values()))
 
     def spelling(self, name: str) -> str:
         """Return what is looked for when a name is needed: most often that."""

@@ -187,7 +187,8 @@ def _loads(elfs: Mapping[PurePosixPath, Elf], world: World, architecture: Archit
     alike = True
     for files in kinds.values():
         accepts = refusal(next(iter(files.values()))) if search.may_repair else None
-        loader = Loader(world, Scope(architecture.loader, search.search_path, accepts=accepts, rpaths=rpaths))
+        scope = Scope(architecture.loader, search.search_path, accepts=accepts, rpaths=rpaths, shortens=True)
+        loader = Loader(world, scope)
         at_once = loader.load_at_once(files)
         alike &= at_once is not None
         if at_once is None:
