@@ -23,6 +23,11 @@ EXPECTED: Final[dict[str, set[tuple[str, str, str]]]] = {
     "atomics": {("tag-promises-too-much", "warning", "musllinux_1_2_aarch64")},
     "clash": {("libc-symbol-clash", "warning", "clash.libs/libcrypt.so.2")},
     "clean": set(),
+    # musl splits what $ORIGIN stands for.
+    "colon": {
+        ("folder-breaks-rpath", "error", f"colon/a:b/{EXT}"),
+        ("library-not-found", "error", "libextra.so.1"),
+    },
     "expansion": {("tag-mismatch", "error", "expansion-1.0-cp312-cp312-musllinux_1_2_x86_64.whl")},
     "fallocate": {("tag-promises-too-much", "warning", "musllinux_1_2_x86_64")},
     "fortify": {("symbol-not-found", "error", "__memcpy_chk")},

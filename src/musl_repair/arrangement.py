@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from musl_repair.loader import is_reserved
 from musl_repair.resolve import file_name, is_excluded, is_libpython, scheme_root
-from musl_repair.wheel import install_path
+from musl_repair.wheel import MOUNT, install_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -30,30 +30,47 @@ class Move(NamedTuple):
 
 
 class Arrangement(NamedTuple):
-    """A wheel laid out for its repair."""
+    """A wheel, or the files of one of its install schemes, laid out for the repair."""
 
     facts: Facts
     architecture: Architecture
     folder: str
-    """The archive name of the library folder."""
+    """The archive name of the library folder: of all files, that of site-packages."""
     moves: tuple[Move, ...]
     """Sorted."""
     members: Mapping[PurePosixPath, str]
     """Loader path → archive name in the new wheel, of the wheel's own ELF files; sorted."""
     dropped: tuple[str, ...] = ()
     """Archive names of what the new wheel does not have; sorted."""
+    root: str = ""
+    """The folder of the install scheme whose files these are; "" for all of them."""
+
+    def schemes(self) -> tuple[Arrangement, ...]:
+        """Return the layout of each install scheme's files, with a library folder of their own.
+
+        How far one scheme's folder is from another's, only the installer knows.
+        """
+        return tuple(self._scheme(root) for root in sorted(set(map(scheme_root, self.members))))
+
+    def _scheme(self, root: str) -> Arrangement:
+        members = {path: name for path, name in self.members.items() if scheme_root(path) == root}
+        folder = self.folder
+        # Beside scripts there are no libraries: programs that need one are moved.
+        if root not in (str(MOUNT), _SCRIPTS):
+            folder = f"{self.facts.wheel.data}/{root[2:-1]}/{folder.rpartition('/')[2]}"
+        return self._replace(folder=folder, root=root, members=MappingProxyType(members))
 
     def place(self, filename: str) -> PurePosixPath:
         """Return where a file of the library folder is installed."""
         return install_path(self.facts.wheel.data, f"{self.folder}/{filename}")
 
     def files(self) -> dict[PurePosixPath, Elf | Unusable]:
-        """Return all files of the wheel by loader path, moved programs at their new place."""
+        """Return all files by loader path, moved programs at their new place."""
         files = self.facts.files()
         for move in self.moves:
             del files[self.facts.path(move.member)]
             files[self.facts.path(move.moved)] = self.facts.elfs[move.member]
-        return files
+        return {path: file for path, file in files.items() if self.root in ("", scheme_root(path))}
 
 
 def arrange(facts: Facts, elfs: Mapping[str, Elf], architecture: Architecture, options: Options) -> Arrangement:

@@ -16,7 +16,7 @@ from musl_repair.graph import is_program
 from musl_repair.policy import Architecture, architecture_of, describe_target, is_glibc_linked
 from musl_repair.relocations import RELOCATIONS
 from musl_repair.resolve import file_name, is_libpython, scheme_root
-from musl_repair.rpath import expand_entry, is_valid_entry, rpath_entries
+from musl_repair.rpath import expand_entry, has_origin, is_split, is_valid_entry, rpath_entries
 from musl_repair.world import is_mounted
 
 if TYPE_CHECKING:
@@ -136,3 +136,15 @@ def judge_rpaths(resolution: Resolution, names: Mapping[PurePosixPath, str]) -> 
                 yield finding("rpath-token", name, f"the entry {entry}")
             elif folder != root and not folder.startswith(f"{root}/"):
                 yield finding("rpath-outside-wheel", name, f"the entry {entry}")
+
+
+def judge_origins(resolution: Resolution, names: Mapping[PurePosixPath, str]) -> Iterator[Finding]:
+    """Yield files that do not find what they need because musl splits what $ORIGIN stands for."""
+    lost: dict[PurePosixPath, list[str]] = {}
+    for need in resolution.missing:
+        lost.setdefault(need.needed_by, []).append(need.name)
+    for path, needed in lost.items():
+        rpath = resolution.elfs[path].rpath
+        if is_mounted(path) and is_split(path.parent) and has_origin(rpath):
+            detail = f"it needs {', '.join(needed)}, and its rpath is {rpath}"
+            yield finding("folder-breaks-rpath", names.get(path, str(path)), detail)

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import PurePosixPath
 
     from musl_repair.elf import Elf
@@ -45,6 +45,21 @@ class Resolution:
         """Derive what follows from the edges, once."""
         object.__setattr__(self, "closures", MappingProxyType(_closures(self.edges)))
         object.__setattr__(self, "roots", _roots(self))
+
+
+def joined(parts: Iterable[Resolution]) -> Resolution:
+    """Return the needs of all parts; where they answer one file's needs otherwise, the last counts."""
+    parts = tuple(parts)
+    if len(parts) == 1:
+        return parts[0]
+    return Resolution(
+        {path: names for part in parts for path, names in part.edges.items()},
+        tuple(sorted({need.key: need for part in parts for need in part.missing}.values(), key=lambda need: need.key)),
+        {path: elf for part in parts for path, elf in part.elfs.items()},
+        tuple(sorted({one for part in parts for one in part.excluded})),
+        {path: names for part in parts for path, names in part.asked.items()},
+        {path: names for part in parts for path, names in part.respelt.items()},
+    )
 
 
 def _closures(

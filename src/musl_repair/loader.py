@@ -67,6 +67,11 @@ class Need(NamedTuple):
     """Those of searched where something was that was not taken."""
 
     @property
+    def key(self) -> tuple[str, PurePosixPath]:
+        """What needs are sorted by, and told apart by."""
+        return self.name, self.needed_by
+
+    @property
     def missing(self) -> bool:
         """Whether the loader would fail here."""
         return self.found is None and not self.is_libc

@@ -216,8 +216,8 @@ def _each_once(needs: Iterable[Need]) -> tuple[Need, ...]:
     """Return the first need of each name and file, sorted."""
     found: dict[tuple[str, PurePosixPath], Need] = {}
     for need in needs:
-        found.setdefault((need.name, need.needed_by), need)
-    return tuple(need for _, need in sorted(found.items()))
+        found.setdefault(need.key, need)
+    return tuple(found[key] for key in sorted(found))
 
 
 def _extended(elfs: Mapping[PurePosixPath, Elf], search: Search) -> dict[PurePosixPath, tuple[PurePosixPath, ...]]:

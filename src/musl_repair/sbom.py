@@ -177,17 +177,22 @@ def _references(package: Package, vendor: str | None) -> Iterator[ExternalRefere
 def _dependencies(plan: Plan, wheel: str, parts: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return in JSON who needs whom: the wheel its files, a file what musl loads for it."""
     needs: dict[str, set[str]] = {graft.member: set() for graft in plan.grafts}
-    for path, targets in plan.resolution.edges.items():
-        needs[plan.members[path]] = {plan.members[at] for at in targets.values()}
-    grafts = {graft.name: graft.member for graft in plan.grafts}
+    needs |= {member: set(targets.values()) for member, targets in plan.needs.items()}
+    grafts = {(_scheme(graft.member), graft.name): graft.member for graft in plan.grafts}
     for patch in plan.patches:
-        if patch.added:
-            needs[patch.member] |= {grafts[name] for name in patch.added if name in grafts}
+        keys = [(_scheme(patch.member), name) for name in patch.added]
+        needs[patch.member] |= {grafts[key] for key in keys if key in grafts}
     needs[wheel] = {part["name"] for part in parts}
     return [
         {"dependsOn": sorted(targets), "ref": member} if targets else {"ref": member}
         for member, targets in sorted(needs.items())
     ]
+
+
+def _scheme(member: str) -> str:
+    """Return the folder in .data that a member is in, "" for one of site-packages."""
+    data, scheme, *_ = *member.split("/"), ""
+    return scheme if data.endswith(".data") and scheme not in ("platlib", "purelib") else ""
 
 
 def _sha256(digest: str) -> HashType:

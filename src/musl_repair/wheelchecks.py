@@ -16,7 +16,7 @@ from musl_repair.findings import Finding, Severity, finding
 from musl_repair.loader import is_reserved
 from musl_repair.policy import Architecture, parse_tag
 from musl_repair.polyfill import is_polyfill
-from musl_repair.resolve import inside_entries
+from musl_repair.resolve import inside_entries, scheme_root
 from musl_repair.rpath import expand_entry
 from musl_repair.world import is_mounted
 
@@ -89,14 +89,13 @@ def judge_places(facts: Facts, elfs: Mapping[str, Elf]) -> Iterator[Finding]:
 
 
 def judge_copies(facts: Facts) -> Iterator[Finding]:
-    """Yield libraries that are in the wheel several times: of equal content, or of one build (equal build-id)."""
-    groups: dict[str, list[str]] = {}
+    """Yield libraries that an install scheme has several times: of equal content, or of one build (equal build-id)."""
+    groups: dict[tuple[str, str], list[str]] = {}
     for name, elf in sorted(facts.elfs.items()):
         if elf.loadable:
-            groups.setdefault(f"build-id {elf.build_id}" if elf.build_id else facts.readings[name].sha256, []).append(
-                name
-            )
-    for key, names in groups.items():
+            key = f"build-id {elf.build_id}" if elf.build_id else facts.readings[name].sha256
+            groups.setdefault((key, scheme_root(facts.path(name))), []).append(name)
+    for (key, _), names in groups.items():
         if len(names) > 1:
             size = sum(facts.readings[name].member.size for name in names[1:])
             what = key if key.startswith("build-id") else "the same content"
