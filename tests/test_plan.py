@@ -245,9 +245,9 @@ def test_each_scheme_gets_the_polyfills_that_its_files_need() -> None:
     assert inside.source.name == "reallocarray.so"
     assert outside.source.name == "qsort_r.so"
     assert inside.member == f"demo.libs/{inside.name}"
-    assert outside.member == f"demo-1.0.data/data/demo.libs/{outside.name}"
+    assert outside.member == f"demo-1.0.data/data/demo-data.libs/{outside.name}"
     assert plan.patches == (
-        Patch("demo-1.0.data/data/lib/liba.so", rpath="$ORIGIN/../demo.libs", added=(outside.name,)),
+        Patch("demo-1.0.data/data/lib/liba.so", rpath="$ORIGIN/../demo-data.libs", added=(outside.name,)),
         Patch(EXT, rpath="$ORIGIN/../demo.libs", added=(inside.name,)),
     )
 
@@ -397,8 +397,9 @@ def test_the_libraries_of_another_scheme_are_in_that_scheme(scheme: str) -> None
     member = f"demo-1.0.data/{scheme}/lib/liba.so"
     plan = plan_of({member: elf("libbar.so.2")})
     (graft,) = plan.grafts
-    assert graft.member == f"demo-1.0.data/{scheme}/demo.libs/{graft.name}"
-    assert plan.patches[-1] == Patch(member, rpath="$ORIGIN/../demo.libs", renames=(("libbar.so.2", graft.name),))
+    assert graft.member == f"demo-1.0.data/{scheme}/demo-{scheme}.libs/{graft.name}"
+    rpath = f"$ORIGIN/../demo-{scheme}.libs"
+    assert plan.patches[-1] == Patch(member, rpath=rpath, renames=(("libbar.so.2", graft.name),))
     assert plan.needs[member] == {"libbar.so.2": graft.member}
     assert plan.findings == ()
 
@@ -408,15 +409,15 @@ def test_what_two_schemes_need_is_in_both() -> None:
     member = "demo-1.0.data/data/lib/liba.so"
     plan = plan_of({EXT: elf("libfoo.so.1"), member: elf("libfoo.so.1")})
     names = {graft.name for graft in plan.grafts}
-    folders = ("demo-1.0.data/data/demo.libs", "demo.libs")
+    folders = ("demo-1.0.data/data/demo-data.libs", "demo.libs")
     assert [graft.member for graft in plan.grafts] == [f"{at}/{name}" for at in folders for name in sorted(names)]
     assert {patch.member: patch.rpath for patch in plan.patches if not patch.soname} == {
         EXT: "$ORIGIN/../demo.libs",
-        member: "$ORIGIN/../demo.libs",
+        member: "$ORIGIN/../demo-data.libs",
     }
     foo = next(graft for graft in plan.grafts if graft.name.startswith("libfoo") and graft.member.startswith("demo.l"))
     assert plan.needs[EXT] == {"libfoo.so.1": foo.member}
-    assert plan.needs[member] == {"libfoo.so.1": f"demo-1.0.data/data/{foo.member}"}
+    assert plan.needs[member] == {"libfoo.so.1": f"demo-1.0.data/data/demo-data.libs/{foo.name}"}
     assert (
         judge_wheel(repaired(wheel_facts({EXT: elf("libfoo.so.1"), member: elf("libfoo.so.1")}), plan)).findings == ()
     )
@@ -440,7 +441,7 @@ def test_a_library_of_one_scheme_does_not_stand_for_a_need_of_another() -> None:
     plan = plan_of({"demo.libs/libfoo-old.so.1": foo, member: elf("libfoo.so.1")}, target)
     (graft,) = plan.grafts
     assert (graft.source.name, errors_in(plan.findings)) == ("libfoo.so.1", ())
-    assert graft.member.startswith("demo-1.0.data/data/demo.libs/")
+    assert graft.member.startswith("demo-1.0.data/data/demo-data.libs/")
 
 
 def test_a_graft_of_an_earlier_repair_is_taken_in_its_own_scheme_only() -> None:
@@ -450,7 +451,7 @@ def test_a_graft_of_an_earlier_repair_is_taken_in_its_own_scheme_only() -> None:
     again = wheel_facts({**facts.elfs, "demo/new.so": elf("libbar.so.2"), member: elf("libbar.so.2")})
     plan = make_plan(again, SYSTEM, Options())
     (graft,) = plan.grafts
-    assert graft.member.startswith("demo-1.0.data/data/demo.libs/")
+    assert graft.member.startswith("demo-1.0.data/data/demo-data.libs/")
     assert plan.needs["demo/new.so"] == {"libbar.so.2": first.grafts[0].member}
     assert plan.needs[member] == {"libbar.so.2": graft.member}
     assert errors_in(plan.findings) == ()

@@ -54,11 +54,19 @@ class Arrangement(NamedTuple):
 
     def _scheme(self, root: str) -> Arrangement:
         members = {path: name for path, name in self.members.items() if scheme_root(path) == root}
-        folder = self.folder
-        # Beside scripts there are no libraries: programs that need one are moved.
-        if root not in (str(MOUNT), _SCRIPTS):
-            folder = f"{self.facts.wheel.data}/{root[2:-1]}/{folder.rpartition('/')[2]}"
-        return self._replace(folder=folder, root=root, members=MappingProxyType(members))
+        return self._replace(folder=self._folder(root), root=root, members=MappingProxyType(members))
+
+    def _folder(self, root: str) -> str:
+        """Return a scheme's library folder. Beside scripts there is none: programs that need libraries are moved.
+
+        Its name tells the scheme: with --target, pip installs data where packages go, and leaves out a folder that is
+        there already.
+        """
+        if root in (str(MOUNT), _SCRIPTS):
+            return self.folder
+        wheel, scheme = self.facts.wheel, root[2:-1]
+        suffix = self.folder.rpartition("/")[2].removeprefix(wheel.name.distribution)
+        return f"{wheel.data}/{scheme}/{wheel.name.distribution}-{scheme}{suffix}"
 
     def place(self, filename: str) -> PurePosixPath:
         """Return where a file of the library folder is installed."""
