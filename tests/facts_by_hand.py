@@ -136,6 +136,8 @@ class System:
 
     def digest(self, path: PurePosixPath) -> str:
         answer = self.read(path)
+        if any(path in texts for texts in self.texts.values()):
+            return hashlib.sha256(str(path).encode()).hexdigest()
         assert isinstance(answer, Elf)
         return digest(answer)
 

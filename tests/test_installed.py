@@ -203,8 +203,8 @@ def test_a_vendored_library_that_needs_another_by_a_path_finds_it(tmp_path: Path
     root = tmp_path / "root"
     shutil.copytree(SYSROOTS / "x86_64", root, symlinks=True)
     (root / "lib" / "liba.so").write_bytes(module("/lib/libb.so", "build/libd.so", "/lib/libc.so"))
-    for name in ("libb.so", "libd.so"):
-        (root / "lib" / name).write_bytes(module("libc.so"))
+    (root / "lib" / "libb.so").write_bytes(module("libc.so"))
+    (root / "lib" / "libd.so").write_bytes(module("libm.so.6"))
     wheel = write_wheel(tmp_path, {"demo/_ext.so": module("liba.so")})
     output = repair_wheel(wheel, tmp_path / "out", Sysroot(root), Options(), Tools()).output
     assert output is not None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
 from musl_repair.archive import Archive
@@ -22,11 +20,13 @@ from musl_repair.reading import read_wheel_file
 from musl_repair.strip import find_strip
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
+    from musl_repair.archive import Member
     from musl_repair.elf import Elf
     from musl_repair.options import Options
+    from musl_repair.overlay import Fresh
     from musl_repair.patchelf import Patchelf
     from musl_repair.pipeline import Run
     from musl_repair.policy import Architecture
@@ -94,12 +94,12 @@ def repair_wheel(wheel: Path, folder: Path, sysroot: Sysroot, options: Options, 
                 return Repaired(plan, output)
             raise OutputError(f"{output} is the wheel that is repaired; choose another folder with --wheel-dir")
         if not plan.changes:
-            replace_file(output, partial(_copy, wheel), lambda _: None)
+            replace_file(output, archive.copy, lambda _: None)
             return Repaired(plan, output)
         assembly = Assembly(archive, facts, plan, sysroot, _editors(plan, options, tools, programs.call), tools.form)
         replace_file(
             output,
-            lambda out: write_archive(out, archive, assembly.entries(run)),
+            lambda out: _write(out, archive, assembly.entries(run)),
             lambda written: _verify(written, plan, facts, assembly.edited, _leniency(options), run),
         )
     return Repaired(plan, output)
@@ -128,9 +128,13 @@ def _leniency(options: Options) -> Leniency:
     return Leniency(options.excluded, options.accepted | kept)
 
 
-def _copy(wheel: Path, out: BinaryIO) -> None:
-    with wheel.open("rb") as source:
-        shutil.copyfileobj(source, out)
+def _write(out: BinaryIO, archive: Archive, entries: Iterable[Member | Fresh]) -> None:
+    """Write the new wheel. Raises ArchiveError where the old one changed meanwhile."""
+    try:
+        write_archive(out, archive, entries)
+    finally:
+        # What went wrong may well be a consequence.
+        archive.check_unchanged()
 
 
 def _verify(written: Path, plan: Plan, source: Facts, edited: Mapping[str, Elf], leniency: Leniency, run: Run) -> None:
