@@ -160,6 +160,12 @@ def test_ways_that_are_none(text: str) -> None:
         parse_way(text)
 
 
+@pytest.mark.parametrize("folder", ["a:b", "$LIB", "a/$ORIGIN", "a\nb"])
+def test_ways_that_an_rpath_cannot_name(folder: str) -> None:
+    with pytest.raises(ValueError, match="has a folder that an rpath cannot name"):
+        parse_way(f"libx.so={folder}")
+
+
 # What dlopen loads
 
 

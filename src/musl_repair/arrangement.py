@@ -5,7 +5,8 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from musl_repair.loader import is_reserved
+from musl_repair.errors import WheelError
+from musl_repair.loader import NAME_MAX, is_reserved
 from musl_repair.resolve import file_name, is_excluded, is_libpython, scheme_root
 from musl_repair.wheel import MOUNT, install_path
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from musl_repair.sysroot import Unusable
 
 _SCRIPTS: Final = "/<scripts>"
+_LONGEST_SCHEME: Final = "-headers"
 
 
 class Move(NamedTuple):
@@ -93,6 +95,8 @@ def arrange(facts: Facts, elfs: Mapping[str, Elf], architecture: Architecture, o
 def _library_folder(facts: Facts, elfs: Mapping[str, Elf], options: Options) -> str:
     """Return the library folder's archive name: beside the packages, in the scheme that the ELF files are in."""
     folder = facts.wheel.name.distribution + options.lib_suffix
+    if len(folder.encode()) + len(_LONGEST_SCHEME) > NAME_MAX:
+        raise WheelError(f"the library folder {folder!r} has a name that is too long: choose a shorter --lib-sdir")
     platlib = f"{facts.wheel.data}/platlib/"
     pure_root = facts.wheel.field("Root-Is-Purelib")[:1] == ("true",)
     return platlib + folder if pure_root and any(name.startswith(platlib) for name in elfs) else folder

@@ -11,8 +11,9 @@ import json
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from musl_repair.loader import is_reserved
+from musl_repair.loader import NAME_MAX, is_reserved
 from musl_repair.patches import rpath_to
+from musl_repair.wheel import is_plain_name
 from musl_repair.world import is_mounted
 
 if TYPE_CHECKING:
@@ -79,14 +80,28 @@ def graft_name(graft: Recipe, closure: Iterable[Recipe]) -> str:
     """
     recipe = [_RECIPE, graft, sorted(set(closure))]
     digest = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:8]
-    filename = graft.filename
+    filename = "".join(letter if is_plain_name(letter) else "_" for letter in graft.filename)
     stem, so, version = filename.partition(".so")
-    name = f"{_HASHED.sub('', stem)}-{digest}{so}{version}"
+    name = _joined(_HASHED.sub("", stem), digest, f"{so}{version}")
     if is_reserved(name):
         # libm.custom.so: all behind the first dot is nothing to musl, so the hash has to stand before it.
         stem, _, rest = filename.partition(".")
-        name = f"{stem}-{digest}.{rest}"
+        name = _joined(stem, digest, f".{rest}")
     return name
+
+
+def _joined(stem: str, digest: str, rest: str) -> str:
+    """Return stem-digest-rest; of a stem, or else a rest, that is too long the end is left out.
+
+    A file's name has at most NAME_MAX bytes.
+    """
+    rest = _cut(rest, NAME_MAX - len(digest) - 1)
+    return f"{_cut(stem, NAME_MAX - len(digest) - 1 - len(rest.encode()))}-{digest}{rest}"
+
+
+def _cut(text: str, size: int) -> str:
+    """Return as much of the beginning of a text as fits into so many bytes."""
+    return text.encode()[:size].decode("utf-8", "ignore")
 
 
 def choose_grafts(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from musl_repair.findings import Finding, Severity, finding
 from musl_repair.loader import is_reserved
 from musl_repair.resolve import file_name
+from musl_repair.wheel import is_plain_name
 from musl_repair.world import is_mounted
 
 if TYPE_CHECKING:
@@ -29,8 +30,13 @@ def kept_names(resolution: Resolution, patterns: Iterable[str]) -> dict[PurePosi
             wishes.setdefault(at, []).extend([file_name(name)] if _fits(file_name(name), patterns) else [])
     for path in resolution.edges:
         wishes.setdefault(path, []).extend([path.name] if _fits(path.name, patterns) else [])
-    usable = {path: [name for name in names if not is_reserved(name)] for path, names in wishes.items()}
+    usable = {path: [name for name in names if _is_usable(name)] for path, names in wishes.items()}
     return {path: names[0] for path, names in sorted(usable.items()) if names and not is_mounted(path)}
+
+
+def _is_usable(name: str) -> bool:
+    """Whether a file of an archive can have a name, and musl opens it."""
+    return not is_reserved(name) and is_plain_name(name)
 
 
 def _fits(name: str, patterns: Iterable[str]) -> bool:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from musl_repair.world import World
 
 _RESERVED: Final = tuple(f"lib{name}." for name in ("c", "pthread", "rt", "m", "dl", "util", "xnet"))
+NAME_MAX: Final = 255
+"""Bytes in the name of a file on Linux (limits.h); load_library gives up on a longer one."""
 _MAX_KEPT: Final = 1 << 15
 """How many places that were looked in are remembered; what is in one wheel or system has some hundreds."""
 _MAX_WAYS: Final = 1 << 10

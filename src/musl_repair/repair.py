@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
 from musl_repair.archive import Archive
@@ -65,6 +66,8 @@ class Tools(NamedTuple):
     """How far the input may inflate."""
     progress: Callable[[str], None] = lambda _name: None
     """Called with each member whose turn comes to be read, made, or read back."""
+    taken: Mapping[Path, str] = MappingProxyType({})
+    """Files that no new wheel may replace, and what each of them is."""
 
 
 def plan_wheel(wheel: Path, sysroot: Sysroot, options: Options, limits: Limits | None = None) -> Plan:
@@ -93,6 +96,7 @@ def repair_wheel(wheel: Path, folder: Path, sysroot: Sysroot, options: Options, 
             if not plan.changes:
                 return Repaired(plan, output)
             raise OutputError(f"{output} is the wheel that is repaired; choose another folder with --wheel-dir")
+        refuse_taken(output, tools.taken)
         if not plan.changes:
             replace_file(output, archive.copy, lambda _: None)
             return Repaired(plan, output)
@@ -105,8 +109,15 @@ def repair_wheel(wheel: Path, folder: Path, sysroot: Sysroot, options: Options, 
     return Repaired(plan, output)
 
 
+def refuse_taken(output: Path, taken: Mapping[Path, str]) -> None:
+    """Raise OutputError where a new wheel would take the place of one of these files."""
+    for path, what in taken.items():
+        if output == path or _is_same(output, path):
+            raise OutputError(f"{output} is {what}, and stays; repair each into a folder of its own with --wheel-dir")
+
+
 def _is_same(output: Path, wheel: Path) -> bool:
-    """Whether the new wheel would take the place of the one that is repaired."""
+    """Whether two paths lead to one file."""
     try:
         return output.samefile(wheel)
     except OSError:  # there is none yet, or nobody may look

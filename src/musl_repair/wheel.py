@@ -188,6 +188,11 @@ def install_path(wheel_data: str, name: str) -> PurePosixPath:
     return PurePosixPath(f"/<{scheme}>") / rest
 
 
+def is_plain_name(name: str) -> bool:
+    """Whether a file of this name can be a member as it is: it is text that can be seen, and no path of Windows."""
+    return name.isprintable() and "\\" not in name
+
+
 def retagged_metadata(metadata: str, name: WheelName) -> str:
     """Return the WHEEL text with the tags of this name in place of its own; other lines stay as they are."""
     lines = metadata.splitlines()
