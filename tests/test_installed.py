@@ -229,6 +229,34 @@ def test_what_is_excluded_is_needed_by_its_file_name(tmp_path: Path) -> None:
         assert "Error loading shared library /opt/libcuda.so.1" in done.stderr
 
 
+# Names
+
+
+@pytest.mark.parametrize(
+    ("name", "vendored"),
+    [
+        (b"lib" + b"x" * 249 + b".so", r"libx{240}-[0-9a-f]{8}\.so"),
+        (b"lib" + b"x" * 241 + b".so.1.23456", r"libx{232}-[0-9a-f]{8}\.so\.1\.23456"),
+        (b"lib\xff\xfe.so.1", r"lib__-[0-9a-f]{8}\.so\.1"),
+        ("lib\N{EURO SIGN}.so".encode() + b"\x80", r"lib\u20ac-[0-9a-f]{8}\.so_"),
+        (b"lib\x1b[2J\nx\\y.so", r"lib_\[2J_x_y-[0-9a-f]{8}\.so"),
+    ],
+    ids=["as long as can be", "long before its version", "not UTF-8", "partly UTF-8", "control characters"],
+)
+def test_a_library_of_any_name_is_vendored_and_found(tmp_path: Path, name: bytes, vendored: str) -> None:
+    root = tmp_path / "root"
+    shutil.copytree(SYSROOTS / "x86_64", root, symlinks=True)
+    (root / "usr" / "lib" / os.fsdecode(name)).write_bytes(module("libc.so"))
+    wheel = write_wheel(tmp_path, {"demo/_ext.so": module(os.fsdecode(name))})
+    output = repair_wheel(wheel, tmp_path / "out", Sysroot(root), Options(), Tools()).output
+    assert output is not None
+    (extension,) = unpacked(output, tmp_path / "installed").rglob("_ext.so")
+    for machine in machines("x86_64"):
+        ((needed, library),) = listed(machine, extension).items()
+        assert needed == library.name
+        assert re.fullmatch(vendored, needed)
+
+
 # Folders
 
 

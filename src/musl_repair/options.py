@@ -14,7 +14,7 @@ _MEANINGS: Final = (".data", ".dist-info", ".egg-info")
 
 
 def parse_suffix(text: str) -> str:
-    """Return what the library folder is called behind the package. Raises ValueError for what makes no folder's name."""
+    """Return how the name of the library folder ends. Raises ValueError for what is not good in one."""
     if _SUFFIX.fullmatch(text) is None or ".." in text or text.endswith("."):
         raise ValueError(f"{text!r} is not the end of a folder's name: at most 64 letters, digits, or of . _ + ~ -")
     if text.lower().endswith(_MEANINGS):

@@ -133,7 +133,7 @@ def _component(plan: Plan, graft: Graft, digest: str, distribution: Distribution
         external_references=[] if package is None else list(_references(package, purl.namespace)),
         evidence=ComponentEvidence(occurrences=[Occurrence(location=graft.member)]),
         properties=_properties(
-            source=str(graft.source),
+            source=_text(str(graft.source)),
             source_sha256=graft.sha256,
             build_id=None if elf is None else elf.build_id,
             origin=None if package is None else package.origin,
@@ -148,7 +148,7 @@ def _identity(graft: Graft, distribution: Distribution) -> tuple[str, str | None
         file = f"musl_repair/polyfill/{graft.source.relative_to(SOURCE)}"
         purl = PackageURL("pypi", name="musl-repair", version=__version__, subpath=file)
         return "musl-repair", __version__, purl
-    package, name = graft.owner, graft.source.name
+    package, name = graft.owner, _text(graft.source.name)
     if package is None:
         return name, None, PackageURL("generic", name=name, qualifiers={"checksum": f"sha256:{graft.sha256}"})
     qualifiers = {"arch": package.arch, "distro": "-".join(distribution) if all(distribution) else ""}
@@ -187,6 +187,11 @@ def _dependencies(plan: Plan, wheel: str, parts: Iterable[dict[str, Any]]) -> li
         {"dependsOn": sorted(targets), "ref": member} if targets else {"ref": member}
         for member, targets in sorted(needs.items())
     ]
+
+
+def _text(path: str) -> str:
+    """Return a path as characters: bytes that are none become escapes."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _scheme(member: str) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from musl_repair.elf import Elf, read_elf
 from musl_repair.elfimage import MAGIC
 from musl_repair.errors import ElfError, SysrootError
-from musl_repair.packages import Distribution, apk_listing, listing, read_dpkg, read_os_release
+from musl_repair.packages import Distribution, apk_listing, is_name, listing, read_dpkg, read_os_release
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -158,7 +158,7 @@ class Sysroot:
 
         Alpine keeps them by source package, and installs them only with its documentation.
         """
-        for name in filter(_is_name, (package.name, package.origin)):
+        for name in filter(is_name, (package.name, package.origin)):
             found = [_LICENSES / name / file for file in self._files(_LICENSES / name)]
             found += [path for path in (_DOCUMENTS / name / "copyright",) if self._is_file(path)]
             if found:
@@ -269,8 +269,3 @@ def _facts(content: bytes) -> Elf | Unusable:
     except ElfError as error:
         return Unusable(f"not a sound ELF file: {error}")
     return elf if elf.loadable else Unusable("not a shared object")
-
-
-def _is_name(name: str) -> bool:
-    """Whether a package's name can be that of one folder."""
-    return bool(name) and "/" not in name and name not in (".", "..")
