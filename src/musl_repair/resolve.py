@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import posixpath
 from fnmatch import fnmatchcase
+from itertools import chain
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -18,7 +19,7 @@ from musl_repair.rpath import expand_entry, is_valid_entry, rpath_entries
 from musl_repair.world import Mounted, World
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Mapping
+    from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 
     from musl_repair.policy import Architecture
     from musl_repair.sysroot import Unusable
@@ -140,7 +141,7 @@ def resolve(
     failed: dict[PurePosixPath, list[Need]] = {}
     respelt: dict[PurePosixPath, dict[str, str]] = {}
     loads = _loads(elfs, world, architecture, search)
-    for path, need in loads.needs:
+    for path, need in chain.from_iterable(load.needs() for load in loads):
         needed_by = world.real(need.needed_by)
         if need.found is not None:
             found = world.real(need.found)
@@ -151,7 +152,7 @@ def resolve(
         elif not (is_reserved(need.name) or need.name == str(architecture.loader)):
             respelt.setdefault(needed_by, {})[need.name] = _LIBC
     facts = {path: answer for path in edges if isinstance(answer := mounted.read(path), Elf)}
-    anyway = search.may_repair or loads.alike or not failed
+    anyway = search.may_repair or not failed or all(load.at_once is not None for load in loads)
     first = frozenset(failed if anyway else Resolution(edges, (), facts).roots)
     missing = [
         need
@@ -169,33 +170,35 @@ def resolve(
 
 
 class _Loads(NamedTuple):
-    """What is needed, each need with a file whose load has it."""
+    """The loads of some files that planning looks for libraries in the same way for, each as the first."""
 
-    needs: list[tuple[PurePosixPath, Need]]
-    alike: bool
-    """Whether each file has the same needs, found at the same places, whatever is loaded first."""
+    files: tuple[PurePosixPath, ...]
+    loader: Loader
+    at_once: tuple[Need, ...] | None
+    """All their needs; None where what is first makes a difference."""
+
+    def needs(self) -> Iterator[tuple[PurePosixPath, Need]]:
+        """Yield every need, with a file whose load has it."""
+        if self.at_once is not None:
+            yield from ((need.needed_by, need) for need in self.at_once)
+        else:
+            yield from ((path, need) for path in self.files for need in self.loader.load(path))
 
 
-def _loads(elfs: Mapping[PurePosixPath, Elf], world: World, architecture: Architecture, search: Search) -> _Loads:
-    """Load each file as the first."""
-    kinds: dict[Hashable, dict[PurePosixPath, Elf]] = {}
+def _loads(elfs: Mapping[PurePosixPath, Elf], world: World, architecture: Architecture, search: Search) -> list[_Loads]:
+    """Prepare the load of each file as the first."""
+    kinds: dict[Hashable, list[PurePosixPath]] = {}
     for path, elf in elfs.items():
         # What passes candidates over knows of the file only what it is for.
-        kinds.setdefault(elf.target if search.may_repair else None, {})[path] = elf
+        kinds.setdefault(elf.target if search.may_repair else None, []).append(path)
     rpaths = _extended(elfs, search) if search.may_repair else {}
-    needs: list[tuple[PurePosixPath, Need]] = []
-    alike = True
-    for files in kinds.values():
-        accepts = refusal(next(iter(files.values()))) if search.may_repair else None
+    loads = []
+    for paths in kinds.values():
+        accepts = refusal(elfs[paths[0]]) if search.may_repair else None
         scope = Scope(architecture.loader, search.search_path, accepts=accepts, rpaths=rpaths, shortens=True)
         loader = Loader(world, scope)
-        at_once = loader.load_at_once(files)
-        alike &= at_once is not None
-        if at_once is None:
-            needs += [(path, need) for path in files for need in loader.load(path)]
-        else:
-            needs += [(need.needed_by, need) for need in at_once]
-    return _Loads(needs, alike)
+        loads.append(_Loads(tuple(paths), loader, loader.load_at_once(paths)))
+    return loads
 
 
 def _asked(
