@@ -23,7 +23,7 @@ from facts_by_hand import (
     wheel_facts,
 )
 from musl_repair.arrangement import Move
-from musl_repair.check import judge_wheel
+from musl_repair.check import Leniency, judge_wheel
 from musl_repair.errors import PlatformError, WheelError
 from musl_repair.facts import RecordFault
 from musl_repair.findings import Severity, errors_in
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 EXT = "demo/_ext.so"
 MUSL = "libc.musl-x86_64.so.1"
+LENIENT = Leniency(excluded=("libcuda*",))
 
 SYSTEM: Final = system(
     {
@@ -127,6 +128,11 @@ def test_a_library_named_like_libc_gets_another_name() -> None:
     target = system({"/usr/lib/libm.custom.so": elf()}, links={"/usr/lib/libfoo.so": "/usr/lib/libm.custom.so"})
     (graft,) = plan_of({EXT: elf("libfoo.so")}, target).grafts
     assert not is_reserved(graft.name)
+
+
+def test_a_library_folder_has_a_name_that_a_file_system_takes() -> None:
+    with pytest.raises(WheelError, match="name that is too long: choose a shorter --lib-sdir"):
+        plan_of({EXT: elf("libfoo.so.1")}, options=Options(lib_suffix="." + "x" * 243))
 
 
 def test_cycles_among_grafts() -> None:
@@ -250,6 +256,66 @@ def test_each_scheme_gets_the_polyfills_that_its_files_need() -> None:
         Patch("demo-1.0.data/data/lib/liba.so", rpath="$ORIGIN/../demo-data.libs", added=(outside.name,)),
         Patch(EXT, rpath="$ORIGIN/../demo.libs", added=(inside.name,)),
     )
+
+
+# Needs that are paths
+
+
+def test_needs_that_are_paths_become_file_names() -> None:
+    needs = ("/usr/lib/libfoo.so.1", "build/libin.so", "/lib/libc.so", "/lib/libpython3.12.so.1.0", "x/libcuda.so.1")
+    files = {EXT: elf(*needs), "demo/lib/libin.so": elf()}
+    plan = plan_of(files, options=Options(exclude=("libcuda*",)))
+    foo = next(graft for graft in plan.grafts if graft.name.startswith("libfoo"))
+    (patch,) = (patch for patch in plan.patches if patch.member == EXT)
+    assert dict(patch.renames) == {
+        "/usr/lib/libfoo.so.1": foo.name,
+        "build/libin.so": "libin.so",
+        "/lib/libc.so": "libc.so",
+        "x/libcuda.so.1": "libcuda.so.1",
+    }
+    assert patch.dropped == ("/lib/libpython3.12.so.1.0",)
+    assert errors_in(plan.findings) == ()
+    left = [found.code for found in judge_wheel(repaired(wheel_facts(files), plan), LENIENT).findings]
+    assert left == ["library-excluded-not-found"]
+
+
+def test_a_program_that_needs_musl_by_a_path_stays() -> None:
+    plan = plan_of({"demo-1.0.data/scripts/tool": program("/lib/libc.so", "/opt/ld-musl-x86_64.so.1")})
+    assert plan.moves == ()
+    assert [dict(patch.renames) for patch in plan.patches] == [
+        {"/lib/libc.so": "libc.so", "/opt/ld-musl-x86_64.so.1": "libc.so"}
+    ]
+
+
+def test_a_name_that_is_kept_is_that_of_a_path_too() -> None:
+    target = system({"/opt/libfoo.so": elf(MUSL)})
+    plan = plan_of({EXT: elf("/opt/libfoo.so")}, target, Options(no_mangle=("libfoo.so",)))
+    assert [graft.member for graft in plan.grafts] == ["demo.libs/libfoo.so"]
+    assert [dict(patch.renames) for patch in plan.patches if patch.member == EXT] == [{"/opt/libfoo.so": "libfoo.so"}]
+
+
+# Folders that no rpath can name
+
+
+@pytest.mark.parametrize(
+    ("at", "library", "expected"),
+    [
+        ("demo/a:b/_ext.so", "demo/libin.so", True),
+        ("demo/a\nb/_ext.so", "demo/libin.so", True),
+        ("demo/_ext.so", "demo/a:b/libin.so", True),
+        ("demo/_ext.so", "demo/a$b/libin.so", True),
+        ("demo/a$b/_ext.so", "demo/libin.so", False),
+        ("demo/a$b/_ext.so", "demo/a$b/libin.so", False),
+        ("demo/a:b/_ext.so", "demo/a:b/libin.so", True),
+    ],
+)
+def test_a_folder_that_an_rpath_cannot_name_is_an_error(at: str, library: str, *, expected: bool) -> None:
+    found = errors_in(plan_of({at: elf("libin.so"), library: elf()}).findings)
+    assert [(one.code, one.subject) for one in found] == ([("folder-breaks-rpath", at)] if expected else [])
+
+
+def test_a_file_in_such_a_folder_that_needs_nothing_is_in_order() -> None:
+    assert plan_of({"demo/a:b/_ext.so": elf(MUSL, rpath="$ORIGIN/../lib")}).findings == ()
 
 
 # Stripping

@@ -138,7 +138,7 @@ class Loader:
                 trail.loads[elf.needed] = known
         return (*(need._replace(needed_by=root) for need in known.own), *known.others)
 
-    def load_at_once(self, roots: Iterable[PurePosixPath]) -> tuple[Need, ...] | None:
+    def load_at_once(self, roots: Sequence[PurePosixPath]) -> tuple[Need, ...] | None:
         """Return every need of files, and of all that is loaded with them, where it does not matter what is first.
 
         It does not where a name leads to the same from wherever it is needed: then no library ever takes the place of
@@ -147,6 +147,7 @@ class Loader:
         queue = [(root, self.trail(root, None)) for root in roots]
         ways, most = set(queue), 2 * len(queue) + _MAX_WAYS
         answers: dict[str, tuple[PurePosixPath | None, bool]] = {}
+        names: dict[PurePosixPath, set[str]] = {}
         needs = []
         for path, trail in queue:
             elf = self.elf(path)
@@ -156,12 +157,16 @@ class Loader:
                 if answers.setdefault(wanted, found.outcome) != found.outcome:
                     return None
                 needs.append(Need(path, name, found.path, found.is_libc, found.searched, found.refused))
-                if found.path is not None and (way := (found.path, self.trail(found.path, trail))) not in ways:
-                    ways.add(way)
-                    queue.append(way)
+                if found.path is not None and found.real is not None:
+                    names.setdefault(found.real, set()).add(found.path.name)
+                    if (way := (found.path, self.trail(found.path, trail))) not in ways:
+                        ways.add(way)
+                        queue.append(way)
             if len(ways) > most:
                 return None
-        return tuple(needs)
+        for root in roots:
+            names.get(self.world.real(root), set()).add(root.name)
+        return tuple(needs) if _are_unambiguous(names, answers) else None
 
     def elf(self, path: PurePosixPath) -> Elf | None:
         """Return the facts of a file that can be loaded; None for anything else."""
@@ -259,6 +264,13 @@ class Loader:
             else:
                 return _Found(path, self.world.real(path), tuple(refused), path)
         return _Found(None, None, tuple(refused))
+
+
+def _are_unambiguous(
+    names: Mapping[PurePosixPath, set[str]], answers: Mapping[str, tuple[PurePosixPath | None, bool]]
+) -> bool:
+    """Whether each file is what all the names lead to by which it is opened: its short name is one of them."""
+    return all(answers.get(name, (path, False)) == (path, False) for path, own in names.items() for name in own)
 
 
 class _Found(NamedTuple):
