@@ -120,6 +120,10 @@ class Search(NamedTuple):
         """Whether a pattern of the user's fits a needed name, or the file name of one that is a path."""
         return is_excluded(name, self.excluded) or is_excluded(self.spelling(name), self.excluded)
 
+    def left_of(self, name: str) -> str:
+        """Return what is left of a need that is excluded: what a pattern fits."""
+        return name if is_excluded(name, self.excluded) else self.spelling(name)
+
     def spelling(self, name: str) -> str:
         """Return what a need can become: the file name of a path, if it may be repaired."""
         return file_name(name) if self.may_repair else name
@@ -161,12 +165,14 @@ def resolve(
         for need in needs
         if not search.may_repair or need.name not in edges[need.needed_by]
     ]
-    excluded = [(path, name) for path, elf in facts.items() for name in elf.needed if search.excludes(name)]
-    for path, name in excluded:
-        if not is_excluded(name, search.excluded):
-            respelt.setdefault(path, {})[name] = file_name(name)
-    left = sorted((path, respelt.get(path, {}).get(name, name)) for path, name in excluded)
-    return Resolution(edges, _each_once(missing), facts, tuple(left), _asked(edges, facts, search), respelt)
+    excluded: list[tuple[PurePosixPath, str]] = []
+    for path, elf in facts.items():
+        for name in filter(search.excludes, elf.needed):
+            excluded.append((path, search.left_of(name)))
+            if search.left_of(name) != name:
+                respelt.setdefault(path, {})[name] = search.left_of(name)
+    asked = _asked(edges, facts, search)
+    return Resolution(edges, _each_once(missing), facts, tuple(sorted(excluded)), asked, respelt)
 
 
 class _Loads(NamedTuple):
