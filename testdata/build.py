@@ -359,10 +359,10 @@ def file_cases(x86: Bench, arm: Bench) -> tuple[Case, ...]:
 def library_cases(x86: Bench) -> tuple[Case, ...]:
     """Make the wheels whose extension module needs a library."""
 
-    def needs(name: str, library: Path, function: str, *places: str, rpath: str = "", call: str = "") -> Case:
+    def needs(name: str, library: Path, function: str, *places: str, rpath: str = "", folder: str = "") -> Case:
         rpaths = ("-rpath", rpath or f"$ORIGIN/../{name}.libs")
-        extension = x86.extension("call", *rpaths, library, calls=call or function)
-        return Case(name, {f"{name}/{EXTENSION}": extension, **dict.fromkeys(places, library.read_bytes())})
+        extension = x86.extension("call", *rpaths, library, calls=function)
+        return Case(name, {f"{folder or name}/{EXTENSION}": extension, **dict.fromkeys(places, library.read_bytes())})
 
     extra = x86.library("libextra.so.1", "extra")
     twice = needs("twice", extra, "extra", "twice.libs/libextra.so.1", "twice/libextra.so.1")
@@ -378,6 +378,9 @@ def library_cases(x86: Bench) -> tuple[Case, ...]:
         needs("token", extra, "extra", "token.libs/libextra.so.1", rpath="$ORIGIN/../token.libs:/usr/$LIB"),
         needs("outside", extra, "extra", "outside.libs/libextra.so.1", rpath="$ORIGIN/../outside.libs:/opt/lib"),
         replace(twice, files={**twice.files, "twice/_two.cpython-312-x86_64-linux-musl.so": beside}),
+        needs(
+            "colon", extra, "extra", "colon.libs/libextra.so.1", rpath="$ORIGIN/../../colon.libs", folder="colon/a:b"
+        ),
         needs("clash", x86.library("libcrypt.so.2", "crypt"), "crypt", "clash.libs/libcrypt.so.2"),
         needs("reserved", x86.library("libutil.so.9", "util"), "util", "reserved.libs/libutil.so.9"),
         needs("relr", relr, "onlyrelr_sum", "relr.libs/libonlyrelr.so.1"),

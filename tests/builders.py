@@ -6,6 +6,7 @@ import base64
 import csv
 import hashlib
 import io
+import os
 import struct
 import zipfile
 import zlib
@@ -209,7 +210,7 @@ class _ElfWriter:
 
     def string(self, text: str) -> int:
         at = len(self.strings)
-        self.strings += text.encode() + b"\0"
+        self.strings += os.fsencode(text) + b"\0"
         return at
 
     def add(self, name: str, kind: int, content: bytes, *, link: int = 0, info: int = 0, size: int = 0) -> int:

@@ -126,6 +126,10 @@ class System:
                 at = self.links[at]
         return at
 
+    def is_empty(self, folder: PurePosixPath) -> bool:
+        real = self.real(folder)
+        return not any(real in path.parents for path in (*self.files, *self.links))
+
     def search_path(self, musl_arch: str) -> tuple[PurePosixPath, ...]:  # noqa: ARG002 - the system has one list
         return self.path
 
@@ -134,6 +138,8 @@ class System:
 
     def digest(self, path: PurePosixPath) -> str:
         answer = self.read(path)
+        if any(path in texts for texts in self.texts.values()):
+            return hashlib.sha256(str(path).encode()).hexdigest()
         assert isinstance(answer, Elf)
         return digest(answer)
 

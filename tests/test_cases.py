@@ -31,6 +31,11 @@ EXPECTED: Final[dict[str, set[tuple[str, str, str]]]] = {
     "clean": set(),
     "data": {("elf-data", "note", "data-1.0-cp312-cp312-musllinux_1_2_x86_64.whl")},
     "data_folder": {("data-folder", "warning", "data_folder-1.0-1.data")},
+    # musl splits what $ORIGIN stands for.
+    "colon": {
+        ("folder-breaks-rpath", "error", f"colon/a:b/{EXT}"),
+        ("library-not-found", "error", "libextra.so.1"),
+    },
     "expansion": {("tag-mismatch", "error", "expansion-1.0-cp312-cp312-musllinux_1_2_x86_64.whl")},
     "fallocate": {("tag-promises-too-much", "warning", "musllinux_1_2_x86_64")},
     "fortify": {("symbol-not-found", "error", "__memcpy_chk")},

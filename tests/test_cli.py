@@ -15,7 +15,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import pytest
 
@@ -177,11 +177,39 @@ def test_all_wheels_are_tried_and_summed_up(run: Callable[..., Result], tmp_path
 
 
 def test_several_wheels_that_are_all_right(run: Callable[..., Result], tmp_path: Path) -> None:
-    second = tmp_path / DEMO
+    second = tmp_path / DEMO.replace("-1.0-", "-1.0-1-")
     shutil.copy2(DEMO_WHEEL, second)
-    result = run(DEMO_WHEEL, second, "--sysroot", SYSROOT)
+    result = run(DEMO_WHEEL, second, DEMO_WHEEL, "--sysroot", SYSROOT)
     assert result.code == 0
     assert result.err.splitlines()[-1] == "2 of 2 wheels done"
+
+
+@pytest.mark.parametrize("options", [[], ["--dry-run"]], ids=["repaired", "dry run"])
+@pytest.mark.parametrize("name", [DEMO, REPAIRED], ids=["of one name", "that comes to have one name"])
+def test_of_two_wheels_with_one_result_the_second_is_refused(
+    run: Callable[..., Result], tmp_path: Path, name: str, options: list[str]
+) -> None:
+    with zipfile.ZipFile(DEMO_WHEEL) as archive:
+        files = {item: archive.read(item) for item in archive.namelist() if ".dist-info/" not in item}
+    second = write_wheel(tmp_path, {**files, "demo/other.py": b"other = True\n"}, name)
+    result = run(DEMO_WHEEL, second, "--sysroot", SYSROOT, *options)
+    assert result.code == 1
+    assert f"error: wheelhouse/{REPAIRED} is the repaired {DEMO_WHEEL}, and stays" in result.err
+    assert result.err.splitlines()[-2:] == ["1 of 2 wheels done; failed:", f"  {name}"]
+    if not options:
+        with zipfile.ZipFile(Path("wheelhouse") / REPAIRED) as archive:
+            assert "demo/other.py" not in archive.namelist()
+
+
+def test_a_wheel_that_is_to_be_repaired_is_not_replaced(run: Callable[..., Result], tmp_path: Path) -> None:
+    run(DEMO_WHEEL, "--sysroot", SYSROOT)
+    first = Path("wheelhouse") / REPAIRED
+    again = Path(shutil.copy2(first, tmp_path / REPAIRED))
+    result = run(DEMO_WHEEL, again, "--sysroot", SYSROOT, "-w", tmp_path)
+    assert (result.code, result.out) == (1, f"{again}\n")
+    assert f"error: {again} is one of the wheels to repair, and stays" in result.err
+    # What an earlier run left is replaced.
+    assert run(DEMO_WHEEL, "--sysroot", SYSROOT).code == 0
 
 
 # Dry run and JSON
@@ -382,6 +410,18 @@ def test_pure_wheel_is_refused_and_copied_when_allowed(run: Callable[..., Result
 
 # Wrong usage, and questions
 
+USELESS: Final = {
+    "musl that does not exist": [["--plat", "musllinux_9999_2"], ["--plat", "musllinux_1_99_x86_64"]],
+    "is not a platform that": [["--plat", "manylinux_2_28"], ["--plat", f"musllinux_{'1' * 5000}_2"], ["--plat", ""]],
+    "means something else to installers": [["-L", ".data"], ["-L", "-x.data"], ["-L", ".dist-info"], ["-L", ".DATA"]],
+    "is not the end of a folder's name": [
+        *(["-L", suffix] for suffix in ("/..", "..", "/", ".libs/x", ".a:b", ".a\nb", ".$x", "\\x", ".é", ".libs.")),
+        ["--lib-sdir", f".{'x' * 64}"],
+    ],
+    "a folder that an rpath cannot name": [["--exclude-rpath", f"x={folder}"] for folder in ("a:b", "$LIB", "a\nb")],
+}
+"""What is said → options that are refused before anything is read: the wheel is not there."""
+
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
@@ -392,6 +432,11 @@ def test_pure_wheel_is_refused_and_copied_when_allowed(run: Callable[..., Result
         pytest.param([str(DEMO_WHEEL), "-j", "many"], "many", id="jobs that are no number"),
         pytest.param([str(DEMO_WHEEL), "--patchelf", "none"], "none", id="no such patchelf"),
         pytest.param([str(DEMO_WHEEL), "-w"], "requires an argument", id="an option without its argument"),
+        *(
+            pytest.param(["none.whl", *option], said, id=" ".join(option)[:40])
+            for said, options in USELESS.items()
+            for option in options
+        ),
     ],
 )
 def test_wrong_usage(run: Callable[..., Result], arguments: list[str], said: str) -> None:

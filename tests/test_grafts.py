@@ -79,6 +79,27 @@ def test_the_hash_stands_before_the_suffix(filename: str, expected: str) -> None
     assert re.fullmatch(expected.replace("H", "[0-9a-f]{8}"), name_of(filename))
 
 
+@pytest.mark.parametrize(
+    "filename", ["lib" + "x" * 249 + ".so", "libc." + "x" * 250, "lib.so." + "\u20ac" * 80, "x" * 255]
+)
+def test_a_name_fits_into_255_bytes(filename: str) -> None:
+    name = name_of(filename)
+    assert re.search("-[0-9a-f]{8}", name)
+    assert 252 < len(name.encode()) <= 255
+    assert not is_reserved(name)
+    assert name != name_of(filename, B)
+
+
+def test_a_name_that_just_fits_is_whole() -> None:
+    assert re.fullmatch(r"lib(x{240})-[0-9a-f]{8}\.so", name_of("lib" + "x" * 240 + ".so"))
+
+
+def test_names_that_differ_in_what_is_no_character_stay_apart() -> None:
+    one, two = name_of("lib\udcff.so"), name_of("lib\udcfe.so")
+    assert one != two
+    assert one.partition("-")[0] == two.partition("-")[0] == "lib_"
+
+
 @given(
     st.from_regex(r"lib(c|pthread|rt|m|dl|util|xnet)?[a-z0-9._+-]{0,12}", fullmatch=True),
     st.sampled_from([A, B, C]),

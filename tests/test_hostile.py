@@ -605,7 +605,20 @@ def test_folder_that_links_to_itself(name: str, sysroot: Path, tmp_path: Path) -
         ("lib/apk/db/installed", b"\xff\xfe\0" * 999),
         ("lib/apk/db/installed", b"P:x\nV:1\nF:../../..\nR:evil\n"),
         ("etc/ld-musl-x86_64.path", b"relative:../..:/\xff:/lib:/usr/lib\n\0"),
+        ("etc/ld-musl-x86_64.path", b"/lib\0:/usr/lib"),
+        *(
+            ("lib/apk/db/installed", b"P:musl\nV:%s\nF:lib\nR:ld-musl-x86_64.so.1\n" % version)
+            for version in (b"edge", b"1.3-r0", b"", b"9" * 5000 + b".2.3")
+        ),
+        *(
+            (
+                "lib/apk/db/installed",
+                b"P:musl\nV:1.2.5\nF:lib\nR:ld-musl-x86_64.so.1\n\nP:%s\nV:%s\nF:lib\nR:libleaf.so.1.0.0\n" % package,
+            )
+            for package in ((b"", b"1"), (b"/", b"1"), (b"..", b"1"), (b"x", b""), (b"x", b"../.."), (b"x", b"/\x1b"))
+        ),
     ],
+    ids=lambda value: str(value)[:90],
 )
 def test_hostile_text_in_the_sysroot(place: str, content: bytes, sysroot: Path, tmp_path: Path) -> None:
     (sysroot / place).parent.mkdir(parents=True, exist_ok=True)

@@ -542,6 +542,9 @@ def test_what_was_searched_for_is_not_searched_for_again() -> None:
         def real(self, path: PurePosixPath) -> PurePosixPath:
             return world.real(path)
 
+        def is_empty(self, folder: PurePosixPath) -> bool:
+            return world.is_empty(folder)
+
     loader = Loader(Watched(), Scope(LOADER, paths(_SYSTEM)))
     first, second = paths(["/app/a.so", "/app/b.so"])
     needs = loader.load(first)

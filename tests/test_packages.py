@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from musl_repair.packages import Distribution, Package, read_dpkg, read_os_release
+from musl_repair.packages import Distribution, Package, apk_listing, read_dpkg, read_os_release
 from musl_repair.sysroot import Sysroot
 
 if TYPE_CHECKING:
@@ -73,6 +73,12 @@ def test_packages_of_dpkg_by_the_names_of_their_lists() -> None:
     assert packages["zlib1g:amd64"] == ZLIB
     assert packages["libgcc-s1"].origin == "gcc-12"
     assert packages["mid"].origin == "mid"
+
+
+@pytest.mark.parametrize("name", ["", "/", ".", "..", "a/b", " ", "a b", "\0"])
+def test_an_entry_without_a_package_s_name_owns_nothing(name: str) -> None:
+    assert apk_listing(f"P:{name}\nV:1-r0\nF:lib\nR:libx.so\n")("lib/libx.so") is None
+    assert read_dpkg(f"Package: {name}\nVersion: 1\nStatus: install ok installed\n") == {}
 
 
 @pytest.mark.parametrize("folder", ["/lib", "/usr/lib"])

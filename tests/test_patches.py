@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from facts_by_hand import elf, paths
-from musl_repair.patches import Patch, graft_patch, rpath_to, wheel_patch
+from musl_repair.patches import Edits, Patch, graft_patch, rpath_to, wheel_patch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +24,8 @@ NEW = "libfoo-12345678.so.1.2"
 def patch_of(
     file: Elf, edges: Mapping[str, PurePosixPath] | None = None, *, lower_relr: bool = False, old_loaders: bool = False
 ) -> Patch:
-    return wheel_patch("m", file, EXT, edges or {}, PLACES, lower_relr=lower_relr, old_loaders=old_loaders)
+    edits = Edits(edges or {}, PLACES, lower_relr=lower_relr)
+    return wheel_patch("m", file, EXT, edits, old_loaders=old_loaders)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +113,7 @@ def test_lowering_is_passed_on() -> None:
 
 
 def graft_of(file: Elf, edges: Mapping[str, PurePosixPath] | None = None, *, lower_relr: bool = False) -> Patch:
-    return graft_patch("m", file, PLACES[SYSTEM], edges or {}, PLACES, lower_relr=lower_relr)
+    return graft_patch("m", file, PLACES[SYSTEM], Edits(edges or {}, PLACES, lower_relr=lower_relr))
 
 
 def test_a_graft_gets_its_name_as_soname() -> None:

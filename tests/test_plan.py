@@ -23,7 +23,7 @@ from facts_by_hand import (
     wheel_facts,
 )
 from musl_repair.arrangement import Move
-from musl_repair.check import judge_wheel
+from musl_repair.check import Leniency, judge_wheel
 from musl_repair.errors import PlatformError, WheelError
 from musl_repair.findings import Severity, errors_in
 from musl_repair.loader import Scope, is_reserved, load
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 EXT = "demo/_ext.so"
 MUSL = "libc.musl-x86_64.so.1"
+LENIENT = Leniency(excluded=("libcuda*",))
 
 SYSTEM: Final = system(
     {
@@ -157,6 +158,11 @@ def test_a_library_named_like_libc_gets_another_name() -> None:
     assert not is_reserved(graft.name)
 
 
+def test_a_library_folder_has_a_name_that_a_file_system_takes() -> None:
+    with pytest.raises(WheelError, match="name that is too long: choose a shorter --lib-sdir"):
+        plan_of({EXT: elf("libfoo.so.1")}, options=Options(lib_suffix="." + "x" * 243))
+
+
 def test_cycles_among_grafts() -> None:
     target = system({"/usr/lib/liba.so": elf("libb.so"), "/usr/lib/libb.so": elf("liba.so")})
     plan = plan_of({EXT: elf("liba.so")}, target)
@@ -257,12 +263,87 @@ def test_no_polyfill_is_added(options: Options) -> None:
     assert (plan.grafts, plan.patches) == ((), ())
 
 
-@pytest.mark.parametrize("scheme", ["data/lib/liba.so", "scripts/tool"])
-def test_a_polyfill_cannot_be_reached_from_other_schemes(scheme: str) -> None:
+def test_a_polyfill_cannot_be_reached_from_scripts() -> None:
     files = {EXT: elf()}
-    files[f"demo-1.0.data/{scheme}"] = program()._replace(imports=elf(imports=["reallocarray"]).imports)
+    files["demo-1.0.data/scripts/tool"] = program()._replace(imports=elf(imports=["reallocarray"]).imports)
     (found,) = errors_in(plan_of(files, options=Options(polyfill=True, platform="musllinux_1_1")).findings)
-    assert (found.code, found.subject) == ("elf-outside-site-packages", f"demo-1.0.data/{scheme}")
+    assert (found.code, found.subject) == ("elf-outside-site-packages", "demo-1.0.data/scripts/tool")
+
+
+def test_each_scheme_gets_the_polyfills_that_its_files_need() -> None:
+    files = {EXT: elf(imports=["reallocarray"]), "demo-1.0.data/data/lib/liba.so": elf(imports=["qsort_r"])}
+    files["demo-1.0.data/headers/b.so"] = elf()
+    plan = plan_of(files, options=Options(polyfill=True, platform="musllinux_1_1"))
+    assert errors_in(plan.findings) == ()
+    outside, inside = plan.grafts
+    assert inside.source.name == "reallocarray.so"
+    assert outside.source.name == "qsort_r.so"
+    assert inside.member == f"demo.libs/{inside.name}"
+    assert outside.member == f"demo-1.0.data/data/demo-data.libs/{outside.name}"
+    assert plan.patches == (
+        Patch("demo-1.0.data/data/lib/liba.so", rpath="$ORIGIN/../demo-data.libs", added=(outside.name,)),
+        Patch(EXT, rpath="$ORIGIN/../demo.libs", added=(inside.name,)),
+    )
+
+
+# Needs that are paths
+
+
+def test_needs_that_are_paths_become_file_names() -> None:
+    needs = ("/usr/lib/libfoo.so.1", "build/libin.so", "/lib/libc.so", "/lib/libpython3.12.so.1.0", "x/libcuda.so.1")
+    files = {EXT: elf(*needs), "demo/lib/libin.so": elf()}
+    plan = plan_of(files, options=Options(exclude=("libcuda*",)))
+    foo = next(graft for graft in plan.grafts if graft.name.startswith("libfoo"))
+    (patch,) = (patch for patch in plan.patches if patch.member == EXT)
+    assert dict(patch.renames) == {
+        "/usr/lib/libfoo.so.1": foo.name,
+        "build/libin.so": "libin.so",
+        "/lib/libc.so": "libc.so",
+        "x/libcuda.so.1": "libcuda.so.1",
+    }
+    assert patch.dropped == ("/lib/libpython3.12.so.1.0",)
+    assert errors_in(plan.findings) == ()
+    left = [found.code for found in judge_wheel(repaired(wheel_facts(files), plan), LENIENT).findings]
+    assert left == ["library-excluded-not-found"]
+
+
+def test_a_program_that_needs_musl_by_a_path_stays() -> None:
+    plan = plan_of({"demo-1.0.data/scripts/tool": program("/lib/libc.so", "/opt/ld-musl-x86_64.so.1")})
+    assert plan.moves == ()
+    assert [dict(patch.renames) for patch in plan.patches] == [
+        {"/lib/libc.so": "libc.so", "/opt/ld-musl-x86_64.so.1": "libc.so"}
+    ]
+
+
+def test_a_name_that_is_kept_is_that_of_a_path_too() -> None:
+    target = system({"/opt/libfoo.so": elf(MUSL)})
+    plan = plan_of({EXT: elf("/opt/libfoo.so")}, target, Options(no_mangle=("libfoo.so",)))
+    assert [graft.member for graft in plan.grafts] == ["demo.libs/libfoo.so"]
+    assert [dict(patch.renames) for patch in plan.patches if patch.member == EXT] == [{"/opt/libfoo.so": "libfoo.so"}]
+
+
+# Folders that no rpath can name
+
+
+@pytest.mark.parametrize(
+    ("at", "library", "expected"),
+    [
+        ("demo/a:b/_ext.so", "demo/libin.so", True),
+        ("demo/a\nb/_ext.so", "demo/libin.so", True),
+        ("demo/_ext.so", "demo/a:b/libin.so", True),
+        ("demo/_ext.so", "demo/a$b/libin.so", True),
+        ("demo/a$b/_ext.so", "demo/libin.so", False),
+        ("demo/a$b/_ext.so", "demo/a$b/libin.so", False),
+        ("demo/a:b/_ext.so", "demo/a:b/libin.so", True),
+    ],
+)
+def test_a_folder_that_an_rpath_cannot_name_is_an_error(at: str, library: str, *, expected: bool) -> None:
+    found = errors_in(plan_of({at: elf("libin.so"), library: elf()}).findings)
+    assert [(one.code, one.subject) for one in found] == ([("folder-breaks-rpath", at)] if expected else [])
+
+
+def test_a_file_in_such_a_folder_that_needs_nothing_is_in_order() -> None:
+    assert plan_of({"demo/a:b/_ext.so": elf(MUSL, rpath="$ORIGIN/../lib")}).findings == ()
 
 
 # Stripping
@@ -457,14 +538,68 @@ def test_a_program_that_needs_none_stays(needed: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["data", "headers"])
-def test_files_of_other_schemes_cannot_reach_the_libraries(scheme: str) -> None:
+def test_the_libraries_of_another_scheme_are_in_that_scheme(scheme: str) -> None:
     member = f"demo-1.0.data/{scheme}/lib/liba.so"
-    (found,) = errors_in(plan_of({member: elf("libbar.so.2")}).findings)
-    assert (found.code, found.subject, found.detail) == (
-        "elf-outside-site-packages",
-        member,
-        "it needs libbar.so.2",
+    plan = plan_of({member: elf("libbar.so.2")})
+    (graft,) = plan.grafts
+    assert graft.member == f"demo-1.0.data/{scheme}/demo-{scheme}.libs/{graft.name}"
+    rpath = f"$ORIGIN/../demo-{scheme}.libs"
+    assert plan.patches[-1] == Patch(member, rpath=rpath, renames=(("libbar.so.2", graft.name),))
+    assert plan.needs[member] == {"libbar.so.2": graft.member}
+    assert plan.findings == ()
+
+
+def test_what_two_schemes_need_is_in_both() -> None:
+    """The copies have the same bytes, and so the same name."""
+    member = "demo-1.0.data/data/lib/liba.so"
+    plan = plan_of({EXT: elf("libfoo.so.1"), member: elf("libfoo.so.1")})
+    names = {graft.name for graft in plan.grafts}
+    folders = ("demo-1.0.data/data/demo-data.libs", "demo.libs")
+    assert [graft.member for graft in plan.grafts] == [f"{at}/{name}" for at in folders for name in sorted(names)]
+    assert {patch.member: patch.rpath for patch in plan.patches if not patch.soname} == {
+        EXT: "$ORIGIN/../demo.libs",
+        member: "$ORIGIN/../demo-data.libs",
+    }
+    foo = next(graft for graft in plan.grafts if graft.name.startswith("libfoo") and graft.member.startswith("demo.l"))
+    assert plan.needs[EXT] == {"libfoo.so.1": foo.member}
+    assert plan.needs[member] == {"libfoo.so.1": f"demo-1.0.data/data/demo-data.libs/{foo.name}"}
+    assert (
+        judge_wheel(repaired(wheel_facts({EXT: elf("libfoo.so.1"), member: elf("libfoo.so.1")}), plan)).findings == ()
     )
+
+
+def test_copies_that_find_other_libraries_have_other_names() -> None:
+    target = system({"/usr/lib/libfoo.so": elf("libin.so")})
+    member, inside = "demo-1.0.data/data/lib/liba.so", "demo-1.0.data/data/x/libin.so"
+    needs = elf("libfoo.so", "libin.so")
+    plan = plan_of({EXT: needs, member: needs, "demo/libin.so": elf(), inside: elf()}, target)
+    assert errors_in(plan.findings) == ()
+    one, two = plan.grafts
+    assert {plan.needs[one.member]["libin.so"], plan.needs[two.member]["libin.so"]} == {"demo/libin.so", inside}
+    assert one.name != two.name
+    assert {patch.rpath for patch in plan.patches if patch.soname} == {"$ORIGIN/../x", "$ORIGIN/../demo"}
+
+
+def test_a_library_of_one_scheme_does_not_stand_for_a_need_of_another() -> None:
+    foo, member = elf(MUSL)._replace(build_id="b1"), "demo-1.0.data/data/lib/liba.so"
+    target = system({"/usr/lib/libfoo.so.1": foo})
+    plan = plan_of({"demo.libs/libfoo-old.so.1": foo, member: elf("libfoo.so.1")}, target)
+    (graft,) = plan.grafts
+    assert (graft.source.name, errors_in(plan.findings)) == ("libfoo.so.1", ())
+    assert graft.member.startswith("demo-1.0.data/data/demo-data.libs/")
+
+
+def test_a_graft_of_an_earlier_repair_is_taken_in_its_own_scheme_only() -> None:
+    member = "demo-1.0.data/data/lib/liba.so"
+    first = plan_of({EXT: elf("libbar.so.2")})
+    facts = repaired(wheel_facts({EXT: elf("libbar.so.2")}), first)
+    again = wheel_facts({**facts.elfs, "demo/new.so": elf("libbar.so.2"), member: elf("libbar.so.2")})
+    plan = make_plan(again, SYSTEM, Options())
+    (graft,) = plan.grafts
+    assert graft.member.startswith("demo-1.0.data/data/demo-data.libs/")
+    assert plan.needs["demo/new.so"] == {"libbar.so.2": first.grafts[0].member}
+    assert plan.needs[member] == {"libbar.so.2": graft.member}
+    assert errors_in(plan.findings) == ()
 
 
 def test_files_of_one_scheme_reach_each_other() -> None:
@@ -713,9 +848,9 @@ def test_what_record_says_wrongly_is_refused() -> None:
 
 def test_problems_of_all_kinds_come_together_and_sorted() -> None:
     files = {EXT: elf("libnone.so", imports=["reallocarray"]), "demo/glibc.so": glibc_elf()}
-    files["demo-1.0.data/data/liba.so"] = elf("libbar.so.2")
+    files["demo/a:b/liba.so"] = elf("libbar.so.2")
     plan = plan_of(files, options=Options(platform="musllinux_1_1"))
-    expected = ["elf-outside-site-packages", "glibc-linked", "library-not-found", "tag-too-low"]
+    expected = ["folder-breaks-rpath", "glibc-linked", "library-not-found", "tag-too-low"]
     assert [found.code for found in errors_in(plan.findings)] == expected
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from builders import ElfFile, Symbol
 from facts_by_hand import architecture, elf, glibc_elf
-from musl_repair.abi import architectures, history
+from musl_repair.abi import architectures, history, newest_release
 from musl_repair.elf import read_elf
 from musl_repair.elfimage import ET_EXEC
 from musl_repair.errors import PlatformError
@@ -237,6 +237,9 @@ def test_tags_of_linux_name_a_machine(platform: str, machine: str | None) -> Non
         ("auto", None),
         ("musllinux_1_2", MuslTag(1, 2, "x86_64")),
         ("musllinux_1_1_x86_64", MuslTag(1, 1, "x86_64")),
+        ("musllinux_1_0", MuslTag(1, 0, "x86_64")),
+        ("musllinux_1_3", MuslTag(1, 3, "x86_64")),
+        ("musllinux_2_0", MuslTag(2, 0, "x86_64")),
     ],
 )
 def test_requests(platform: str, expected: MuslTag | None) -> None:
@@ -247,8 +250,16 @@ def test_requests(platform: str, expected: MuslTag | None) -> None:
     "platform", ["manylinux_2_28", "manylinux2014_x86_64", "linux_x86_64", "musllinux", "musllinux_1", "", "AUTO"]
 )
 def test_what_is_no_musllinux_tag_cannot_be_asked_for(platform: str) -> None:
-    with pytest.raises(PlatformError, match=r"ask for auto, musllinux_X_Y or musllinux_X_Y_x86_64"):
+    with pytest.raises(PlatformError, match=r"ask for auto, musllinux_X_Y or musllinux_X_Y_ARCH"):
         requested_tag(platform, "x86_64")
+
+
+@pytest.mark.parametrize("version", ["9999_2", "1_9999", "1_4", "2_1", "3_0", "0_9", "999999999_999999999"])
+def test_a_musl_that_cannot_be_cannot_be_asked_for(version: str) -> None:
+    """The newest is 1.2: the next one is 1.3 or 2.0."""
+    assert newest_release()[:2] == (1, 2)
+    with pytest.raises(PlatformError, match="asks for a musl that does not exist"):
+        requested_tag(f"musllinux_{version}", "x86_64")
 
 
 def test_another_machine_s_tag_cannot_be_asked_for() -> None:

@@ -6,9 +6,12 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from facts_by_hand import architecture, elf, glibc_elf, paths, program, system
 from musl_repair.graph import is_extension, is_program
+from musl_repair.loader import Loader, Scope
 from musl_repair.resolve import Search, inside_entries, is_excluded, is_libpython, resolve, scheme_root
 from musl_repair.sysroot import DEFAULT_PATH, Unusable
 
@@ -178,9 +181,41 @@ def test_two_names_of_one_file_lead_to_it() -> None:
 
 
 def test_an_absolute_need_is_answered_by_its_file() -> None:
-    result = resolved({EXT: elf("/opt/liba.so", "./libb.so")}, {"/opt/liba.so": elf()})
+    result = resolved({EXT: elf("/opt/liba.so", "./libb.so")}, {"/opt/liba.so": elf(), "/lib/liba.so": elf()})
     assert edges(result)[EXT] == {"/opt/liba.so": "/opt/liba.so"}
     assert missing(result) == [("./libb.so", "_ext.so")]
+
+
+@pytest.mark.parametrize("name", ["sub/liba.so", "../lib/liba.so", "/opt/liba.so", "/opt/i686/liba.so"])
+def test_a_need_that_is_a_path_to_nothing_fit_is_answered_by_its_file_name(name: str) -> None:
+    outside = {"/lib/liba.so": elf(), "/opt/i686/liba.so": elf(arch="i686")}
+    assert edges(resolved({EXT: elf(name)}, outside))[EXT] == {name: "/lib/liba.so"}
+    inside = {EXT: elf(name), "/<wheel>/x/liba.so": elf()}
+    assert edges(resolved(inside, outside))[EXT] == {name: "/<wheel>/x/liba.so"}
+    assert missing(resolved(inside, may_repair=False)) == [(name, "_ext.so")]
+
+
+@pytest.mark.parametrize(
+    ("name", "new"),
+    [
+        ("libc.so", None),
+        ("/lib/ld-musl-x86_64.so.1", None),
+        ("/lib/libc.so", "libc.so"),
+        ("usr/lib/libm.so.6", "libc.so"),
+        ("/opt/ld-musl-x86_64.so.1", "libc.so"),
+        ("ld-musl-x86_64.so.1", "libc.so"),
+        ("libmusl.so", "libc.so"),
+    ],
+)
+def test_musl_by_way_of_a_file_gets_a_name_that_is_always_musl_s(name: str, new: str | None) -> None:
+    result = resolved({EXT: elf(name)}, links={"/usr/lib/libmusl.so": "/lib/ld-musl-x86_64.so.1"})
+    assert (edges(result), missing(result)) == ({EXT: {}}, [])
+    assert result.respelt == ({} if new is None else {PurePosixPath(EXT): {name: new}})
+
+
+def test_a_library_whose_path_only_looks_like_musl_s_is_a_library() -> None:
+    result = resolved({EXT: elf("/opt/libm.custom.so")}, {"/opt/libm.custom.so": elf()})
+    assert edges(result)[EXT] == {"/opt/libm.custom.so": "/opt/libm.custom.so"}
 
 
 # What is not looked for
@@ -194,8 +229,22 @@ def test_what_is_excluded_is_neither_found_nor_missing_but_remembered() -> None:
     assert result.elfs[PurePosixPath(EXT)].needed == ("liba.so", "libb.so")
 
 
-def test_libpython_is_neither_found_nor_missing() -> None:
-    result = resolved({EXT: elf("libpython3.12.so.1.0")}, {"/usr/lib/libpython3.12.so.1.0": elf()})
+@pytest.mark.parametrize(
+    ("pattern", "left"),
+    [("liba*", "liba.so"), ("/opt/*", "/opt/liba.so"), ("*/liba.so", "/opt/liba.so")],
+    ids=["by its file name", "by its folder", "by its whole path"],
+)
+def test_what_is_excluded_is_needed_by_what_fits_the_pattern(pattern: str, left: str) -> None:
+    result = resolved({EXT: elf("/opt/liba.so")}, {"/opt/liba.so": elf()}, excluded=(pattern,))
+    assert (edges(result), missing(result)) == ({EXT: {}}, [])
+    assert result.excluded == ((PurePosixPath(EXT), left),)
+    respelt = {} if left == "/opt/liba.so" else {PurePosixPath(EXT): {"/opt/liba.so": left}}
+    assert result.respelt == respelt
+
+
+@pytest.mark.parametrize("name", ["libpython3.12.so.1.0", "/usr/lib/libpython3.12.so.1.0", "lib/libpython3.so"])
+def test_libpython_is_neither_found_nor_missing(name: str) -> None:
+    result = resolved({EXT: elf(name)}, {"/usr/lib/libpython3.12.so.1.0": elf()})
     assert edges(result) == {EXT: {}}
     assert result.missing == ()
 
@@ -291,3 +340,52 @@ def test_resolving_does_not_depend_on_the_order_of_files() -> None:
     one, two = resolved(files), resolved(dict(reversed(files.items())))
     assert (edges(one), one.missing) == (edges(two), two.missing)
     assert list(one.edges) == list(two.edges)
+
+
+# All at once
+
+_FOLDERS = ["/<wheel>", "/<wheel>/a", "/<wheel>/b", "/<data>", "/lib", "/opt"]
+_NAMES = [f"lib{letter}.so" for letter in "pqrs"]
+_ENTRIES = ["$ORIGIN", "$ORIGIN/../a", "$ORIGIN/..", "$ORIGIN/../b/../a", "/opt", "$LIB", "relative"]
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> dict[str, Elf]:
+    """Draw libraries of few names in few folders, which need each other."""
+    places = draw(st.sets(st.sampled_from([f"{folder}/{name}" for folder in _FOLDERS for name in _NAMES])))
+    wanted = st.sampled_from([*_NAMES, "libc.so", "/opt/libp.so", "x/libq.so", "/lib/libm.so.6"])
+    needs = st.lists(wanted, unique=True, max_size=3)
+    rpaths = st.none() | st.lists(st.sampled_from(_ENTRIES), max_size=2).map(":".join)
+    return {place: elf(*draw(needs), rpath=draw(rpaths)) for place in sorted(places)}
+
+
+@settings(deadline=None)
+@given(files=worlds(), linked=st.booleans(), may_repair=st.booleans())
+@example(  # libs.so is a link to what was opened by path before, and gives it the short name libp.so
+    {"/<wheel>/libs.so": elf("/opt/libp.so", "libp.so", "libs.so"), "/opt/libp.so": elf("libp.so")}, True, False
+)
+def test_all_at_once_is_the_same_as_one_after_the_other(files: dict[str, Elf], linked: bool, may_repair: bool) -> None:
+    """Each file as the first of a load is how musl does it, and how tests/alpine compares it with musl."""
+    inside = {path: file for path, file in files.items() if path.startswith("/<")}
+    outside = {path: file for path, file in files.items() if path not in inside}
+    links = {"/lib/libs.so": "/opt/libp.so", "/usr/lib/libmusl.so": "/lib/ld-musl-x86_64.so.1"} if linked else {}
+
+    def found() -> tuple[object, ...]:
+        result = resolved(inside, outside, links=links, ldpaths=["/opt"], may_repair=may_repair)
+        return edges(result), missing(result), result.respelt, result.roots
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Loader, "load_at_once", lambda *_: None)
+        expected = found()
+    assert found() == expected
+
+
+def test_where_a_name_leads_to_two_files_nothing_is_done_at_once() -> None:
+    world = {"/a/x.so": elf("liby.so", rpath="/a"), "/b/x.so": elf("liby.so", rpath="/b")}
+    scope = Scope(architecture().loader, DEFAULT_PATH)
+    roots = paths(world)
+    for files in ({"/a/liby.so": elf(), "/b/liby.so": elf()}, {"/a/liby.so": elf()}):
+        assert Loader(system({**world, **files}), scope).load_at_once(roots) is None
+    both = Loader(system({**world, "/lib/liby.so": elf()}), scope).load_at_once(roots)
+    assert both is not None
+    assert [str(need.found) for need in both] == ["/lib/liby.so"] * 2

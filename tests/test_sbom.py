@@ -230,8 +230,8 @@ def test_licences_are_planned_for_packages_of_grafts_each_once() -> None:
     )
     facts = wheel_facts({EXT: elf("libssl.so.3")})
     expected = (
-        LicenseText(f"{LICENSES}/openssl-3.5-r0/LICENSE.txt", text),
-        LicenseText(f"{LICENSES}/openssl-3.5-r0/a_b_c", odd),
+        LicenseText(f"{LICENSES}/openssl-3.5-r0/LICENSE.txt", text, target.digest(text)),
+        LicenseText(f"{LICENSES}/openssl-3.5-r0/a_b_c", odd, target.digest(odd)),
     )
     assert make_plan(facts, target, Options()).documents == Documents(SBOM, expected)
     assert make_plan(facts, target, Options(sbom=False)).documents == Documents(None, expected)

@@ -281,9 +281,10 @@ def test_a_root_without_lib_has_no_loaders(tmp_path: Path) -> None:
         ("/a:/b\n\n:/c::\n", ["/a", "/b", "/c"]),
         ("/with space:/ünï", ["/with space", "/ünï"]),
         ("relative:./here:/only", ["/only"]),
+        ("/opt\0:/a\n", ["/opt"]),
         ("", []),
     ],
-    ids=["colons", "lines", "both, and empty entries", "odd names", "relative entries", "empty"],
+    ids=["colons", "lines", "both, and empty entries", "odd names", "relative entries", "up to a NUL", "empty"],
 )
 def test_a_path_file_of_musl_replaces_the_built_in_path(text: str, expected: list[str], root: Path) -> None:
     file(root, "/etc/ld-musl-x86_64.path", text.encode())

@@ -54,6 +54,14 @@ def judged(platform: str, *reasons: Reason, arch: str = "x86_64") -> tuple[Findi
 # Which release a system has
 
 
+@pytest.mark.parametrize(
+    "version", ["edge", "1.3-r0", "", "git20230717", "9" * 5000 + ".1.1"], ids=lambda text: text[:9]
+)
+def test_a_package_version_that_is_no_release_says_nothing_so_the_exports_tell(version: str) -> None:
+    target = system(musl="1.2.3", packages={str(X86.loader): Package("musl", version)})
+    assert system_release(target, X86) == Release(1, 2, 3)
+
+
 def test_the_package_names_the_release() -> None:
     release = system_release(system(packages={str(X86.loader): Package("musl", "1.2.3-r4")}), X86)
     assert release == Release(1, 2, 3)

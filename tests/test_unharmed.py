@@ -417,3 +417,10 @@ def test_several_edits_in_one_call_of_an_old_patchelf_are_refused_where_they_are
         pytest.skip("this release can do several edits in one call")
     found = outcomes(release._replace(version=(0, 99)), judge)
     assert found["refused"] > found["good"] > 0, found
+
+
+def test_nothing_is_lowered_for_a_machine_whose_relocations_are_not_known() -> None:
+    data = ElfFile(machine=8, dynamic=((36, 0x200), (35, 8), (37, 8))).build()
+    patch = Patch("demo/firmware.so", lower_relr=True)
+    with pytest.raises(PatchError, match=r"demo/firmware\.so: .* no relative relocation is known for machine 8"):
+        prove(read_elf(data), data, data, patch, page_size=0x1000, editor=EDITOR)

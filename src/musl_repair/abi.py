@@ -162,6 +162,11 @@ def architectures() -> tuple[str, ...]:
     return tuple(sorted(_log()["known"]))
 
 
+def newest_release() -> Release:
+    """Return the newest release that the data know of."""
+    return Release.parse(_log()["releases"][-1])
+
+
 @cache
 def history(arch: str) -> History:
     """Return musl's history on an architecture, named as wheel tags do; raises PlatformError if unknown."""

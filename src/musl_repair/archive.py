@@ -79,6 +79,9 @@ class Archive:
         except (ArchiveError, OSError) as error:
             self._file.close()
             raise ArchiveError(f"{path} is not a usable zip archive: {error}") from error
+        self._state = _state_of(self._file)
+        self._sums: dict[str, int] = {}
+        """Member → CRC of what was read of it as it is stored."""
 
     def __enter__(self) -> Archive:
         """Return the archive itself."""
@@ -106,6 +109,7 @@ class Archive:
             raise self._corrupt(name, error) from error
         if crc32(content) != member.crc:
             raise self._corrupt(name, "its CRC does not match")
+        self._sums[name] = crc32(stored)
         return content
 
     def chunks(self, name: str) -> Iterator[bytes | memoryview]:
@@ -114,7 +118,7 @@ class Archive:
         A piece is good until the next one is asked for.
         """
         member = self.members[name]
-        raw = self._raw(member)
+        raw = self._summed(member)
         pieces = raw if member.method == STORED else inflate_chunks(raw, member.size)
         crc = 0
         try:
@@ -146,9 +150,44 @@ class Archive:
         return ArchiveError(f"{self.path}: member {member.name} is cut off")
 
     def copy_raw(self, member: Member, out: BinaryIO) -> None:
-        """Append a member's bytes, as they are stored, to a file; within the kernel where that is possible."""
-        if member.stored_size <= _SMALL or not self._copied(member, out):
-            out.writelines(self._raw(member))
+        """Append a member's bytes, as they are stored, to a file; within the kernel where that is possible.
+
+        Raises ArchiveError where they are not those that were read before, as far as they pass through here; of all
+        others `check_unchanged` knows afterwards.
+        """
+        if member.stored_size > _SMALL and self._copied(member, out):
+            return
+        found = 0
+        for piece in self._raw(member):
+            found = crc32(piece, found)
+            out.write(piece)
+        self._compare(member, found)
+
+    def copy(self, out: BinaryIO) -> None:
+        """Append the whole file to another one. Raises ArchiveError where it is not what was read before."""
+        out.writelines(_pieces(self._file.fileno(), 0, os.fstat(self._file.fileno()).st_size))
+        self.check_unchanged()
+
+    def check_unchanged(self) -> None:
+        """Raise ArchiveError where the file is not what it was when it was opened.
+
+        Every write moves the time of the last change, which nobody can set back. What else moves it (a rename, a new
+        mode) leaves the bytes as they are, so they are compared before anything is said.
+        """
+        if _state_of(self._file) == self._state:
+            return
+        for name, member in self.members.items():
+            if name in self._sums:
+                self._compare(member, _sum(self._raw(member)))
+            elif not member.is_dir:
+                raise self._changed(f"it is written to, and member {name} was not verified")
+
+    def _compare(self, member: Member, found: int) -> None:
+        if found != self._sums.get(member.name, found):
+            raise self._changed(f"member {member.name} has other bytes now")
+
+    def _changed(self, how: str) -> ArchiveError:
+        return ArchiveError(f"{self.path} changed during the repair: {how}; repair it again when it is finished")
 
     def _copied(self, member: Member, out: BinaryIO) -> bool:
         """Let the kernel copy a member; False where it cannot, before anything is written."""
@@ -172,15 +211,20 @@ class Archive:
 
     def _raw(self, member: Member) -> Iterator[memoryview]:
         """Yield a member's bytes as they are stored, in pieces; each is good until the next one is asked for."""
-        at, left = self._data_offset(member), member.stored_size
-        # One buffer for all pieces: musl's malloc takes fresh pages from the kernel for each object of some size.
-        buffer = memoryview(bytearray(min(left, _CHUNK)))
-        while left:
-            read = os.preadv(self._file.fileno(), [buffer[:left]], at)
-            if not read:
-                raise self._cut_off(member)
-            yield buffer[:read]
-            at, left = at + read, left - read
+        left = member.stored_size
+        for piece in _pieces(self._file.fileno(), self._data_offset(member), left):
+            yield piece
+            left -= len(piece)
+        if left:
+            raise self._cut_off(member)
+
+    def _summed(self, member: Member) -> Iterator[memoryview]:
+        """Yield the same, and remember the CRC of all of it."""
+        found = 0
+        for piece in self._raw(member):
+            found = crc32(piece, found)
+            yield piece
+        self._sums[member.name] = found
 
     def _data_offset(self, member: Member) -> int:
         name_end = _LOCAL.size + len(member.name.encode("utf-8", "replace"))
@@ -214,6 +258,29 @@ def _open_at_once(path: str, flags: int) -> int:
         return descriptor
     os.close(descriptor)
     raise OSError(errno.EINVAL, "it is a directory" if stat.S_ISDIR(mode) else "it is not a regular file")
+
+
+def _pieces(descriptor: int, at: int, size: int) -> Iterator[memoryview]:
+    """Yield so many bytes of a file, or what there is of them; each piece is good until the next one is asked for."""
+    # One buffer for all pieces: musl's malloc takes fresh pages from the kernel for each object of some size.
+    buffer = memoryview(bytearray(min(size, _CHUNK)))
+    while size and (read := os.preadv(descriptor, [buffer[:size]], at)):
+        yield buffer[:read]
+        at, size = at + read, size - read
+
+
+def _sum(pieces: Iterable[memoryview]) -> int:
+    """Return the CRC of what comes in pieces."""
+    found = 0
+    for piece in pieces:
+        found = crc32(piece, found)
+    return found
+
+
+def _state_of(file: BinaryIO) -> tuple[int, int, int]:
+    """Return what a write changes: size in bytes, times of content and of inode in nanoseconds (inode(7))."""
+    found = os.fstat(file.fileno())
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _first(size: int, pieces: Iterable[bytes | memoryview]) -> bytes:

@@ -6,6 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from musl_repair.editing import edit
+from musl_repair.errors import SysrootError
 from musl_repair.facts import new_name
 from musl_repair.overlay import Fresh, make_fresh
 from musl_repair.record import new_record, new_row
@@ -144,7 +145,8 @@ class Assembly:
         """Yield the licences of what is vendored, and what tells of it; digests are those of the other members."""
         documents = self._plan.documents
         for text in documents.licenses:
-            yield self._finish(_Content(text.member, self._sysroot.content(text.source), _FILE, self._date))
+            content = self._judged(text.source, text.sha256)
+            yield self._finish(_Content(text.member, content, _FILE, self._date))
         if documents.sbom is not None:
             # Imported here: its library takes longer to import than a small wheel to repair.
             from musl_repair.sbom import write_sbom
@@ -200,7 +202,7 @@ class Assembly:
     def _edited(self, name: str) -> Made:
         patch, graft = self._patches.get(name), self._grafts.get(name)
         if graft is not None:
-            content: Content = self._sysroot.content(graft.source) if graft.content is None else graft.content
+            content: Content = self._judged(graft.source, graft.sha256) if graft.content is None else graft.content
             mode, date, elf = _PROGRAM, self._date, self._plan.resolution.elfs.get(graft.source)
         else:
             old = self._moved.get(name, name)
@@ -210,6 +212,16 @@ class Assembly:
         if patch is not None and patch.changes and elf is not None:
             content, elf = edit(content, elf, patch, self._editors, page_size=self._page_size)
         return self._finish(_Content(name, content, mode, date), elf)
+
+    def _judged(self, source: PurePosixPath, sha256: str) -> bytes:
+        """Return the content of a file of the sysroot as it was judged. Raises SysrootError where it is another."""
+        content = self._sysroot.content(source)
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise SysrootError(
+                f"{source} in the sysroot {self._sysroot.root} changed during the repair; "
+                "repair again when the sysroot is finished"
+            )
+        return content
 
     def _launcher(self, name: str) -> _Content:
         place: PurePosixPath = self._facts.wheel.install_path(self._launchers[name]).relative_to(MOUNT)

@@ -12,7 +12,7 @@ from musl_repair.graph import is_program
 from musl_repair.python.names import api_names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from pathlib import PurePosixPath
 
     from musl_repair.elf import Elf
@@ -46,7 +46,9 @@ def unbound_symbols(resolution: Resolution) -> tuple[Unbound, ...]:
     elfs = resolution.elfs
     closures = resolution.closures
     # Not in the file itself: of its imports it offers only what a copy relocation looks for elsewhere.
-    own = {path: _own_unbound(path, elfs, closures[path] - {path}) for path in elfs}
+    strong = {path: _strong(elf) for path, elf in elfs.items()}
+    definers = _definers(frozenset().union(*strong.values()), elfs)
+    own = {path: _without(names, definers, closures[path] - {path}) for path, names in strong.items()}
     python = api_names(frozenset().union(*own.values()))
     plain = {path: names - python for path, names in own.items()}
     found: dict[tuple[PurePosixPath, bool], set[str]] = {}
@@ -55,7 +57,7 @@ def unbound_symbols(resolution: Resolution) -> tuple[Unbound, ...]:
         certain = broken.isdisjoint(loaded)
         wanted = own if is_program(elfs[root]) else plain
         for path in loaded & elfs.keys():
-            names = _without(wanted[path], elfs, loaded - closures[path])
+            names = _without(wanted[path], definers, loaded - closures[path])
             found.setdefault((path, certain), set()).update(names)
     return tuple(sorted(Unbound(path, name, certain) for (path, certain), names in found.items() for name in names))
 
@@ -64,9 +66,10 @@ def wanted_of_python(resolution: Resolution) -> tuple[Wanted, ...]:
     """Return what files ask of the interpreter which loads them, where that is certain; in order of the roots."""
     elfs, closures, broken = resolution.elfs, resolution.closures, _broken(resolution)
     own = {path: api_names(_strong(elf)) for path, elf in elfs.items()}
-    asking = {path: _without(names, elfs, closures[path] - {path}) for path, names in own.items() if names}
+    definers = _definers(frozenset().union(*own.values()), elfs)
+    asking = {path: _without(names, definers, closures[path] - {path}) for path, names in own.items() if names}
     return tuple(
-        Wanted(path, root, _without(asking[path], elfs, closures[root] - closures[path]))
+        Wanted(path, root, _without(asking[path], definers, closures[root] - closures[path]))
         for root in resolution.roots
         if not is_program(elfs[root]) and broken.isdisjoint(closures[root])
         for path in sorted(closures[root] & asking.keys())
@@ -82,22 +85,22 @@ def _strong(elf: Elf) -> frozenset[str]:
     return frozenset([name for name, weak in elf.imports if not weak])
 
 
-def _own_unbound(
-    path: PurePosixPath, elfs: Mapping[PurePosixPath, Elf], closure: Iterable[PurePosixPath]
-) -> frozenset[str]:
-    """Return the strong symbols that a file looks for and its own needs do not define."""
-    return _without(_strong(elfs[path]), elfs, closure)
+def _definers(names: frozenset[str], elfs: Mapping[PurePosixPath, Elf]) -> dict[str, set[PurePosixPath]]:
+    """Return name → the files that define it."""
+    found: dict[str, set[PurePosixPath]] = {}
+    for path, elf in elfs.items():
+        for name in names & elf.exports:
+            found.setdefault(name, set()).add(path)
+    return found
 
 
 def _without(
-    names: frozenset[str], elfs: Mapping[PurePosixPath, Elf], files: Iterable[PurePosixPath]
+    names: frozenset[str], definers: Mapping[str, set[PurePosixPath]], files: frozenset[PurePosixPath]
 ) -> frozenset[str]:
     """Return the names that none of these files defines."""
-    for file in files:
-        # Most often a file defines none of them: to see that takes less time than another set of names.
-        if file in elfs and not names.isdisjoint(elfs[file].exports):
-            names = names - elfs[file].exports
-    return names
+    if not files:
+        return names
+    return frozenset([name for name in names if name not in definers or definers[name].isdisjoint(files)])
 
 
 def clashes(resolution: Resolution, libc: frozenset[str]) -> dict[PurePosixPath, dict[str, tuple[PurePosixPath, ...]]]:

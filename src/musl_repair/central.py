@@ -9,6 +9,7 @@ import os
 import re
 import struct
 import zipfile
+from itertools import pairwise
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
 from musl_repair.errors import ArchiveError
@@ -156,13 +157,10 @@ def _check_members(directory: Directory) -> None:
 
 def _check_folders(names: set[str]) -> None:
     """See that no member is a file and the folder of another."""
-    files = {name for name in names if not name.endswith("/")}
-    for name in names:
-        parts = name.rstrip("/").split("/")
-        parents = ("/".join(parts[:count]) for count in range(1, len(parts) + name.endswith("/")))
-        for parent in parents:
-            if parent in files:
-                raise ArchiveError(f"member {name!r} lies in {parent!r}, which is a file")
+    # No name has a NUL: in this order all that lies in a folder comes right behind its name.
+    for name, following in pairwise(sorted(names, key=lambda name: name.replace("/", "\0"))):
+        if following.startswith(f"{name}/"):
+            raise ArchiveError(f"member {following!r} lies in {name!r}, which is a file")
 
 
 def _name_fault(name: str) -> str | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from musl_repair.abi import Feature, feature_since
 from musl_repair.binding import Unbound, unbound_symbols
 from musl_repair.codefiles import sort_files
-from musl_repair.filechecks import judge_data, judge_files, judge_rpaths, judge_targets
+from musl_repair.filechecks import judge_data, judge_files, judge_origins, judge_rpaths, judge_targets
 from musl_repair.findings import Finding, finding
 from musl_repair.python.promise import promise_of
 from musl_repair.requirement import Reason, feature_reasons, ordered, symbol_reasons
@@ -163,6 +163,7 @@ def judge_wheel(facts: Facts, leniency: Leniency | None = None) -> Judgement:
         reasons = reasons_for(resolution, unbound, names, architecture)
         found += judge_resolution(resolution, unbound, names, architecture, facts.wheel)
         found += judge_rpaths(resolution, names)
+        found += judge_origins(resolution, names)
         found += judge_relr(resolution, names, facts.wheel.name, architecture)
         # DT_RELR has a finding of its own, and it is worse than what the tag lacks a patch release for.
         others = tuple(reason for reason in reasons if reason.cause != Feature.RELR.value)

@@ -16,6 +16,7 @@ from musl_repair.cli_options import (
     max_inflated_option,
     open_sysroot,
     option,
+    platform_option,
     put,
     put_json,
     say_error,
@@ -83,7 +84,7 @@ def _leniency(arguments: dict[str, Any]) -> Leniency:
 @click.command(short_help="Show what wheels need: musl, distributions, libraries.")
 @file_argument("wheels", "WHEEL...")
 @sysroot_option
-@option("--plat", default="auto", also=("AUDITWHEEL_PLAT",), metavar="TAG", help="The platform to judge by.")
+@platform_option(help="The platform to judge by.")
 @ldpaths_option
 @option("--exclude", multiple=True, metavar="PATTERN", help="Do not vendor libraries of this name.")
 @option("--polyfill", is_flag=True, help="Give the wheel small functions that are newer than the musl of its tag.")

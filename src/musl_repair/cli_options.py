@@ -72,6 +72,29 @@ max_inflated_option = option(
 json_option = option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
+def platform_option(**settings: Any) -> Callable[[Any], Any]:
+    """Return the option for the platform tag that a wheel is to get."""
+    return option(
+        "--plat",
+        default="auto",
+        also=("AUDITWHEEL_PLAT",),
+        callback=lambda _context, _parameter, text: _platform(text),
+        metavar="TAG",
+        **settings,
+    )
+
+
+def _platform(text: str) -> str:
+    from musl_repair.errors import PlatformError
+    from musl_repair.policy import parse_request
+
+    try:
+        parse_request(text)
+    except PlatformError as error:
+        raise click.BadParameter(str(error)) from None
+    return text
+
+
 def _size(text: str) -> int:
     """Return a number of bytes: digits, and K, M, G or T for a power of 1024."""
     match = _SIZE.fullmatch(text)

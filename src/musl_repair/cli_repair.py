@@ -23,6 +23,7 @@ from musl_repair.cli_options import (
     max_inflated_option,
     open_sysroot,
     option,
+    platform_option,
     put,
     put_json,
     say,
@@ -59,14 +60,7 @@ _LAST_SECOND: Final = 4354819199
     help="Where the new wheels go.",
 )
 @sysroot_option
-@option(
-    "--plat",
-    default="auto",
-    also=("AUDITWHEEL_PLAT",),
-    metavar="TAG",
-    show_default=True,
-    help="The platform: auto, musllinux_1_2, musllinux_1_2_x86_64, ...",
-)
+@platform_option(help="The platform: auto, musllinux_1_2, musllinux_1_2_x86_64, ...", show_default=True)
 @ldpaths_option
 @option(
     "--exclude",
@@ -98,6 +92,7 @@ _LAST_SECOND: Final = 4354819199
     "-L",
     "--lib-sdir",
     default=".libs",
+    callback=lambda _context, _parameter, text: _suffix(text),
     metavar="SUFFIX",
     show_default=True,
     help="Vendored libraries go into <package>SUFFIX.",
@@ -179,7 +174,9 @@ class _Repairing:
     """One call of the repair command."""
 
     def __init__(self, arguments: dict[str, Any]) -> None:
-        self._wheels: tuple[Path, ...] = arguments["wheels"]
+        self._wheels: tuple[Path, ...] = tuple(dict.fromkeys(arguments["wheels"]))
+        self._taken = dict.fromkeys(self._wheels, "one of the wheels to repair")
+        """What no new wheel may replace, and what that is."""
         self._arguments = arguments
         self._results: list[dict[str, Any]] = []
 
@@ -250,25 +247,32 @@ class _Repairing:
         from musl_repair import report
         from musl_repair.findings import is_failure
         from musl_repair.progress import showing
-        from musl_repair.repair import Repaired, plan_wheel, repair_wheel
+        from musl_repair.repair import Repaired, plan_wheel, refuse_taken, repair_wheel
         from musl_repair.summary import error_commands, error_markdown
 
+        folder: Path = self._arguments["wheel_dir"]
+        taken = {path: what for path, what in self._taken.items() if path != wheel}
         try:
             if self._arguments["dry_run"]:
                 with guarded(wheel):
                     repaired = Repaired(plan_wheel(wheel, sysroot, options, tools.limits), None)
+                if not is_failure(repaired.plan.findings, strict=options.strict):
+                    refuse_taken(folder / str(repaired.plan.result), taken)
             else:
                 at, count = self._wheels.index(wheel) + 1, len(self._wheels)
                 with guarded(wheel), showing(wheel.name, at, count, sys.stderr) as progress:
-                    tools = tools._replace(progress=progress)
-                    repaired = repair_wheel(wheel, self._arguments["wheel_dir"], sysroot, options, tools)
+                    tools = tools._replace(progress=progress, taken=taken)
+                    repaired = repair_wheel(wheel, folder, sysroot, options, tools)
         except MuslRepairError as error:
             self._results.append(report.failure_json(wheel, error))
             say_error(error)
             self._publish(partial(error_markdown, wheel.name, error), error_commands(wheel.name, error))
             return False
         self._tell(repaired)
-        return repaired.output is not None or not is_failure(repaired.plan.findings, strict=options.strict)
+        if is_failure(repaired.plan.findings, strict=options.strict):
+            return False
+        self._taken.setdefault(folder / str(repaired.plan.result), f"the repaired {wheel}")
+        return True
 
     def _tell(self, repaired: Repaired) -> None:
         from musl_repair import report
@@ -306,6 +310,15 @@ def _processors() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _suffix(text: str) -> str:
+    from musl_repair.options import parse_suffix
+
+    try:
+        return parse_suffix(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def _way(text: str) -> tuple[str, str]:

@@ -141,6 +141,7 @@ def merge(resolution: Resolution, aliases: Mapping[PurePosixPath, PurePosixPath]
         {path: elf for path, elf in resolution.elfs.items() if path in reached},
         tuple(one for one in resolution.excluded if one[0] in reached),
         _renamed(resolution.asked, aliases),
+        resolution.respelt,
     )
 
 

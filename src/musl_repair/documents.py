@@ -28,6 +28,8 @@ class LicenseText(NamedTuple):
     member: str
     source: PurePosixPath
     """A loader path."""
+    sha256: str
+    """Of the file, in hex."""
 
 
 class Documents(NamedTuple):
@@ -67,4 +69,5 @@ def _texts(grafts: Iterable[Graft], folder: str, target: Target) -> Iterator[Lic
     for package in dict.fromkeys(graft.owner for graft in grafts if graft.owner is not None):
         for source in target.license_texts(package):
             parts = (f"{source.parent.name}-{package.version}", source.name)
-            yield LicenseText("/".join([folder, *(_UNSAFE.sub("_", part) for part in parts)]), source)
+            name = "/".join([folder, *(_UNSAFE.sub("_", part) for part in parts)])
+            yield LicenseText(name, source, target.digest(source))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from musl_repair.findings import Finding, finding
 from musl_repair.resolve import scheme_root
+from musl_repair.rpath import can_be_entry
 from musl_repair.world import is_mounted
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def parse_way(text: str) -> tuple[str, str]:
     """Return pattern and folder of PATTERN=FOLDER, the folder relative to site-packages.
 
     ../pkg.libs is what a file in a package's own folder calls pkg.libs. Raises ValueError for what leaves
-    site-packages.
+    site-packages, or means something else in an rpath.
     """
     pattern, separator, given = text.rpartition("=")
     folder = posixpath.normpath(posixpath.join("package", given) if given.startswith("../") else given)
@@ -33,6 +34,8 @@ def parse_way(text: str) -> tuple[str, str]:
         raise ValueError(
             f"{text!r} is not PATTERN=FOLDER with a folder of site-packages, as libfoo.so.*=../foo.libs is"
         )
+    if not can_be_entry(folder):
+        raise ValueError(f"{text!r} has a folder that an rpath cannot name: it has a ':', a '$' or a line end")
     return pattern, folder
 
 
@@ -65,6 +68,7 @@ def judge_patterns(resolution: Resolution, options: Options) -> Iterator[Finding
     """Yield patterns that exclude nothing, with what they were perhaps meant for."""
     names = {name for elf in resolution.elfs.values() for name in elf.needed}
     names |= {name for edges in resolution.edges.values() for name in edges}
+    names |= {name for _, name in resolution.excluded}
     for pattern in dict.fromkeys(options.excluded):
         if any(fnmatchcase(name, pattern) for name in names):
             continue

@@ -15,8 +15,8 @@ from musl_repair.findings import Finding, Severity, finding
 from musl_repair.graph import is_program
 from musl_repair.policy import Architecture, describe_target, glibc_evidence
 from musl_repair.relocations import RELOCATIONS
-from musl_repair.resolve import is_libpython, scheme_root
-from musl_repair.rpath import expand_entry, is_valid_entry, rpath_entries
+from musl_repair.resolve import file_name, is_libpython, scheme_root
+from musl_repair.rpath import expand_entry, has_origin, is_split, is_valid_entry, rpath_entries
 from musl_repair.world import is_mounted
 
 if TYPE_CHECKING:
@@ -78,7 +78,9 @@ def judge_files(
                 yield from _judge_relocations(name, elf, architecture)
                 yield from _judge_tls(name, elf) if path in loaded else ()
         yield from (
-            finding("libpython-linked", name, f"it needs {needed}") for needed in elf.needed if is_libpython(needed)
+            finding("libpython-linked", name, f"it needs {needed}")
+            for needed in elf.needed
+            if is_libpython(file_name(needed))
         )
         if elf.exec_stack:
             yield finding("executable-stack", name, "PT_GNU_STACK has the executable flag")
@@ -148,3 +150,15 @@ def judge_rpaths(resolution: Resolution, names: Mapping[PurePosixPath, str]) -> 
                 yield finding("rpath-token", name, f"the entry {entry}")
             elif folder != root and not folder.startswith(f"{root}/"):
                 yield finding("rpath-outside-wheel", name, f"the entry {entry}")
+
+
+def judge_origins(resolution: Resolution, names: Mapping[PurePosixPath, str]) -> Iterator[Finding]:
+    """Yield files that do not find what they need because musl splits what $ORIGIN stands for."""
+    lost: dict[PurePosixPath, list[str]] = {}
+    for need in resolution.missing:
+        lost.setdefault(need.needed_by, []).append(need.name)
+    for path, needed in lost.items():
+        rpath = resolution.elfs[path].rpath
+        if is_mounted(path) and is_split(path.parent) and has_origin(rpath):
+            detail = f"it needs {', '.join(needed)}, and its rpath is {rpath}"
+            yield finding("folder-breaks-rpath", names.get(path, str(path)), detail)

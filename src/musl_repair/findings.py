@@ -182,6 +182,12 @@ RULES: Final = _rules(
         "run musl-repair on the wheel (it drops such entries)",
     ),
     (
+        "folder-breaks-rpath", _E,
+        "A file needs a library by an rpath that cannot name the folder: musl splits an rpath at ':' and line ends, "
+        "also in the folder that $ORIGIN stands for, and drops one that has another '$'.",
+        "rename the folder",
+    ),
+    (
         "reserved-name", _E,
         "A library has a name that musl's loader takes for libc itself, so it is never opened.",
         "give the library another name: lib{c,pthread,rt,m,dl,util,xnet}.* are reserved",

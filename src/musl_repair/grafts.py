@@ -11,8 +11,9 @@ import json
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from musl_repair.loader import is_reserved
+from musl_repair.loader import NAME_MAX, is_reserved
 from musl_repair.patches import rpath_to
+from musl_repair.wheel import is_plain_name
 from musl_repair.world import is_mounted
 
 if TYPE_CHECKING:
@@ -59,7 +60,10 @@ class Recipe(NamedTuple):
     sha256: str
     """Of the real file's content, in hex."""
     needs: tuple[tuple[str, str, str], ...]
-    """(needed name, name of the real file that answers it, its SHA-256 or "" for a file of the wheel), sorted."""
+    """(needed name, name of the real file that answers it, its SHA-256 or "" for a file of the wheel), sorted.
+
+    And (needed name, the name in its place, "") of what no file answers.
+    """
     rpath: str
     lowered: bool
     stripped: bool = False
@@ -76,14 +80,28 @@ def graft_name(graft: Recipe, closure: Iterable[Recipe]) -> str:
     """
     recipe = [_RECIPE, graft, sorted(set(closure))]
     digest = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:8]
-    filename = graft.filename
+    filename = "".join(letter if is_plain_name(letter) else "_" for letter in graft.filename)
     stem, so, version = filename.partition(".so")
-    name = f"{_HASHED.sub('', stem)}-{digest}{so}{version}"
+    name = _joined(_HASHED.sub("", stem), digest, f"{so}{version}")
     if is_reserved(name):
         # libm.custom.so: all behind the first dot is nothing to musl, so the hash has to stand before it.
         stem, _, rest = filename.partition(".")
-        name = f"{stem}-{digest}.{rest}"
+        name = _joined(stem, digest, f".{rest}")
     return name
+
+
+def _joined(stem: str, digest: str, rest: str) -> str:
+    """Return stem-digest-rest; of a stem, or else a rest, that is too long the end is left out.
+
+    A file's name has at most NAME_MAX bytes.
+    """
+    rest = _cut(rest, NAME_MAX - len(digest) - 1)
+    return f"{_cut(stem, NAME_MAX - len(digest) - 1 - len(rest.encode()))}-{digest}{rest}"
+
+
+def _cut(text: str, size: int) -> str:
+    """Return as much of the beginning of a text as fits into so many bytes."""
+    return text.encode()[:size].decode("utf-8", "ignore")
 
 
 def choose_grafts(
@@ -131,10 +149,11 @@ def _recipe(
 ) -> Recipe:
     place, edges = arrangement.place(path.name), resolution.edges[path]
     targets = [at if is_mounted(at) else place for at in edges.values()]
+    answered = ((name, at.name, "" if is_mounted(at) else target.digest(at)) for name, at in edges.items())
     return Recipe(
         filename=path.name,
         sha256=target.digest(path),
-        needs=tuple(sorted((name, at.name, "" if is_mounted(at) else target.digest(at)) for name, at in edges.items())),
+        needs=tuple(sorted([*answered, *((name, new, "") for name, new in resolution.respelt.get(path, {}).items())])),
         rpath=rpath_to([*targets, *map(arrangement.place, added), *ways], place, ()),
         lowered=lowers and resolution.elfs[path].relr,
         added=added,

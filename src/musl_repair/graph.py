@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from musl_repair.python.suffixes import is_module
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import PurePosixPath
 
     from musl_repair.elf import Elf
@@ -30,6 +30,10 @@ class Resolution:
     """(file, needed name) of what the user excluded; sorted."""
     asked: Mapping[PurePosixPath, tuple[str, ...]] = field(default_factory=dict)
     """Library → the names that dlopen asks for it by, of what the user includes; sorted."""
+    respelt: Mapping[PurePosixPath, Mapping[str, str]] = field(default_factory=dict)
+    """File → needed name → the name to be written in its place, of what no file in edges answers.
+
+    That is musl by way of a file that it might not find, and what the user excluded, by a path."""
     closures: Mapping[PurePosixPath, frozenset[PurePosixPath]] = field(init=False, repr=False)
     """File → all files that come with it, itself among them."""
     roots: tuple[PurePosixPath, ...] = field(init=False, repr=False)
@@ -43,6 +47,21 @@ class Resolution:
         """Derive what follows from the edges, once."""
         object.__setattr__(self, "closures", MappingProxyType(_closures(self.edges)))
         object.__setattr__(self, "roots", _roots(self))
+
+
+def joined(parts: Iterable[Resolution]) -> Resolution:
+    """Return the needs of all parts; where they answer one file's needs otherwise, the last counts."""
+    parts = tuple(parts)
+    if len(parts) == 1:
+        return parts[0]
+    return Resolution(
+        {path: names for part in parts for path, names in part.edges.items()},
+        tuple(sorted({need.key: need for part in parts for need in part.missing}.values(), key=lambda need: need.key)),
+        {path: elf for part in parts for path, elf in part.elfs.items()},
+        tuple(sorted({one for part in parts for one in part.excluded})),
+        {path: names for part in parts for path, names in part.asked.items()},
+        {path: names for part in parts for path, names in part.respelt.items()},
+    )
 
 
 def _closures(

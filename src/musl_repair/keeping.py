@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from musl_repair.findings import Finding, Severity, finding
 from musl_repair.loader import is_reserved
+from musl_repair.resolve import file_name
+from musl_repair.wheel import is_plain_name
 from musl_repair.world import is_mounted
 
 if TYPE_CHECKING:
@@ -25,15 +27,20 @@ def kept_names(resolution: Resolution, patterns: Iterable[str]) -> dict[PurePosi
     wishes = {path: list(names) for path, names in resolution.asked.items()}
     for edges in resolution.edges.values():
         for name, at in sorted(edges.items()):
-            wishes.setdefault(at, []).extend([name] if _fits(name, patterns) else [])
+            wishes.setdefault(at, []).extend([file_name(name)] if _fits(file_name(name), patterns) else [])
     for path in resolution.edges:
         wishes.setdefault(path, []).extend([path.name] if _fits(path.name, patterns) else [])
-    usable = {path: [name for name in names if not is_reserved(name)] for path, names in wishes.items()}
+    usable = {path: [name for name in names if _is_usable(name)] for path, names in wishes.items()}
     return {path: names[0] for path, names in sorted(usable.items()) if names and not is_mounted(path)}
 
 
+def _is_usable(name: str) -> bool:
+    """Whether a file of an archive can have a name, and musl opens it."""
+    return not is_reserved(name) and is_plain_name(name)
+
+
 def _fits(name: str, patterns: Iterable[str]) -> bool:
-    return "/" not in name and any(fnmatchcase(name, pattern) for pattern in patterns)
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def judge_kept(resolution: Resolution, kept: Mapping[PurePosixPath, str]) -> Iterator[Finding]:

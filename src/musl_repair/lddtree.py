@@ -83,30 +83,26 @@ def _tree(root: PurePosixPath, world: World, scope: Scope) -> Tree:
 def tree_lines(tree: Tree, *, verbose: bool) -> Iterator[str]:
     """Yield a tree as text: each library once with what it needs, later mentions only by name."""
     by_file: dict[PurePosixPath, list[Need]] = {}
-    for need in tree.needs:
-        by_file.setdefault(need.needed_by, []).append(need)
+    for one in tree.needs:
+        by_file.setdefault(one.needed_by, []).append(one)
     yield str(tree.root)
     if tree.is_static:
         yield "  statically linked: nothing is loaded for it"
-    yield from _branches(tree.root, by_file, {tree.root}, "  ", verbose=verbose)
-
-
-def _branches(
-    path: PurePosixPath,
-    by_file: dict[PurePosixPath, list[Need]],
-    shown: set[PurePosixPath],
-    indent: str,
-    *,
-    verbose: bool,
-) -> Iterator[str]:
-    for need in by_file.get(path, ()):
-        again = need.found in shown
+    shown = {tree.root}
+    # The needs that are still to be told, of each file on the way to the one whose turn it is.
+    open_ = [iter(by_file.get(tree.root, ()))]
+    while open_:
+        need = next(open_[-1], None)
+        if need is None:
+            open_.pop()
+            continue
+        indent, again = "  " * len(open_), need.found in shown
         yield f"{indent}{need.name} => {_outcome(need)}{' (above)' if again else ''}"
         if verbose:
             yield from (f"{indent}    {at.path}: {at.outcome or 'found'}" for at in need.searched)
         if need.found is not None and not again:
             shown.add(need.found)
-            yield from _branches(need.found, by_file, shown, indent + "  ", verbose=verbose)
+            open_.append(iter(by_file.get(need.found, ())))
 
 
 def _outcome(need: Need) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from musl_repair import elfimage as image_
 from musl_repair.errors import ElfError
-from musl_repair.relocations import REL_MACHINES, RELOCATIONS
+from musl_repair.relocations import REL_MACHINES, relative_relocation
 from musl_repair.relr import in_order, relr_addresses, relr_runs, relr_table, relr_words, word_array
 
 if TYPE_CHECKING:
@@ -143,14 +143,12 @@ def lowering_of(image: Image) -> Lowering:
 
 
 def _relative_entries(image: Image, form: _Form, addresses: array[int], runs: tuple[Run, ...]) -> bytes:
-    machine = RELOCATIONS.get(image.header.machine)
-    if machine is None:
-        raise ElfError(f"no relative relocation is known for machine {image.header.machine}")
+    relative = relative_relocation(image.header.machine)
     entries = word_array(image)
     entries.frombytes(bytes(len(addresses) * form.words * image.layout.word.size))
     entries[0 :: form.words] = addresses
     # The symbol's number above the type is 0, so that both classes have the type alone.
-    entries[1 :: form.words] = array(entries.typecode, (machine.relative,)) * len(addresses)
+    entries[1 :: form.words] = array(entries.typecode, (relative,)) * len(addresses)
     if form is _RELA:
         entries[2 :: form.words] = relr_words(image, runs)
     return in_order(image, entries).tobytes()

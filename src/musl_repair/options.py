@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+import re
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from pathlib import PurePosixPath
+
+_SUFFIX: Final = re.compile(r"[A-Za-z0-9._+~-]{0,64}")
+_MEANINGS: Final = (".data", ".dist-info", ".egg-info")
+"""How folders end that installers and importlib.metadata take for something else."""
+
+
+def parse_suffix(text: str) -> str:
+    """Return how the name of the library folder ends. Raises ValueError for what is not good in one."""
+    if _SUFFIX.fullmatch(text) is None or ".." in text or text.endswith("."):
+        raise ValueError(f"{text!r} is not the end of a folder's name: at most 64 letters, digits, or of . _ + ~ -")
+    if text.lower().endswith(_MEANINGS):
+        raise ValueError(f"a folder *{text} means something else to installers; .libs is usual")
+    return text
 
 
 class Options(NamedTuple):

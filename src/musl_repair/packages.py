@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+_NAME: Final = re.compile(r"[^\W_][\w.+~-]*")
+"""Of a package that has files: as deb-control(5) says under Package, and wide enough for apk's."""
 _SOURCE: Final = re.compile(r"(\S+)(?:\s+\((\S+)\))?")
 """deb-control(5), Source: a name, and the version in parentheses if it is another than the package's."""
 
@@ -38,6 +40,11 @@ class Distribution(NamedTuple):
 
     id: str = ""
     version: str = ""
+
+
+def is_name(name: str) -> bool:
+    """Whether a package can have a name; folders are called by it."""
+    return _NAME.fullmatch(name) is not None
 
 
 def apk_listing(text: str) -> Callable[[str], Package | None]:
@@ -66,7 +73,7 @@ def _apk_package(block: str) -> Package | None:
     for line in block.strip().splitlines():
         key, _, value = line.partition(":")
         fields.setdefault(key, value)
-    if not {"P", "V"} <= fields.keys():
+    if not is_name(fields.get("P", "")) or "V" not in fields:
         return None
     return Package(
         name=fields["P"],
@@ -88,7 +95,8 @@ def read_dpkg(status: str) -> dict[str, Package]:
     for block in status.split("\n\n"):
         lines = [line.partition(":") for line in block.splitlines() if line[:1].strip()]
         fields = {key.lower(): value.strip() for key, _, value in lines}
-        if {"package", "version"} <= fields.keys() and fields.get("status", "").endswith(" installed"):
+        is_installed = is_name(fields.get("package", "")) and fields.get("status", "").endswith(" installed")
+        if is_installed and "version" in fields:
             package = _deb_package(fields)
             packages[package.name] = packages[f"{package.name}:{package.arch}"] = package
     return packages

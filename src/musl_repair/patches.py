@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import posixpath
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from musl_repair.resolve import inside_entries, is_libpython
-from musl_repair.rpath import expand_entry
+from musl_repair.resolve import file_name, inside_entries, is_libpython
+from musl_repair.rpath import can_be_entry, expand_entry, is_split
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -43,58 +44,57 @@ class Patch(NamedTuple):
         return self.edits or self.lower_relr or self.strip
 
 
-def wheel_patch(
-    member: str,
-    elf: Elf,
-    path: PurePosixPath,
-    edges: Mapping[str, PurePosixPath],
-    places: Mapping[PurePosixPath, PurePosixPath],
-    *,
-    added: tuple[PurePosixPath, ...] = (),
-    ways: tuple[PurePosixPath, ...] = (),
-    lower_relr: bool,
-    old_loaders: bool,
-) -> Patch:
+class Edits(NamedTuple):
+    """What is to become of one ELF file's needs."""
+
+    edges: Mapping[str, PurePosixPath]
+    """Needed name → the file that answers it; names that the file does not need are added."""
+    places: Mapping[PurePosixPath, PurePosixPath] = MappingProxyType({})
+    """External library → where its graft is installed."""
+    added: tuple[PurePosixPath, ...] = ()
+    """Where polyfills for it are installed."""
+    ways: tuple[PurePosixPath, ...] = ()
+    """Where excluded libraries will be."""
+    respelt: Mapping[str, str] = MappingProxyType({})
+    """Needed name → the name in its place, of what has no edge."""
+    lower_relr: bool = False
+
+    @property
+    def targets(self) -> dict[str, PurePosixPath]:
+        """Needed name → where what answers it is installed."""
+        return {name: self.places.get(target, target) for name, target in self.edges.items()}
+
+    def rpath(self, path: PurePosixPath, kept: Iterable[str]) -> str:
+        """Return the rpath of the file when it is installed at path, with these entries of its own."""
+        return rpath_to([*self.targets.values(), *self.added, *self.ways], path, kept)
+
+
+def wheel_patch(member: str, elf: Elf, path: PurePosixPath, edits: Edits, *, old_loaders: bool) -> Patch:
     """Return the edits of a file of the wheel, installed at path.
 
-    edges are its needs; places maps each external library to where its graft is installed; added is where polyfills
-    for it are, ways where excluded libraries will be. Names in edges that the file does not need are added.
     old_loaders: whether the tag promises a musl that does not read DT_RUNPATH.
     """
-    targets = [places.get(target, target) for target in edges.values()]
-    rpath = rpath_to([*targets, *added, *ways], path, inside_entries(elf, path))
+    rpath = edits.rpath(path, inside_entries(elf, path))
     changed = rpath != (elf.rpath or "") or (old_loaders and elf.dt_runpath is not None)
-    return Patch(
-        member=member,
-        rpath=rpath if changed else None,
-        renames=_renames(elf, edges, places),
-        dropped=_dropped(elf),
-        added=_added(elf, edges, places, added),
-        lower_relr=lower_relr,
-    )
+    return _patch(member, elf, edits, rpath if changed else None)
 
 
-def graft_patch(
-    member: str,
-    elf: Elf,
-    path: PurePosixPath,
-    edges: Mapping[str, PurePosixPath],
-    places: Mapping[PurePosixPath, PurePosixPath],
-    *,
-    added: tuple[PurePosixPath, ...] = (),
-    ways: tuple[PurePosixPath, ...] = (),
-    lower_relr: bool,
-) -> Patch:
+def graft_patch(member: str, elf: Elf, path: PurePosixPath, edits: Edits) -> Patch:
     """Return the edits of a graft, installed at path: nothing of the search path that it came with is kept."""
-    rpath = rpath_to([*(places.get(target, target) for target in edges.values()), *added, *ways], path, ())
+    rpath = edits.rpath(path, ())
+    changed = rpath != (elf.rpath or "") or elf.dt_runpath is not None
+    patch = _patch(member, elf, edits, rpath if changed else None)
+    return patch._replace(soname=path.name if elf.soname != path.name else None)
+
+
+def _patch(member: str, elf: Elf, edits: Edits, rpath: str | None) -> Patch:
     return Patch(
         member=member,
-        soname=path.name if elf.soname != path.name else None,
-        rpath=rpath if rpath != (elf.rpath or "") or elf.dt_runpath is not None else None,
-        renames=_renames(elf, edges, places),
+        rpath=rpath,
+        renames=_renames(elf, edits),
         dropped=_dropped(elf),
-        added=_added(elf, edges, places, added),
-        lower_relr=lower_relr,
+        added=_added(elf, edits),
+        lower_relr=edits.lower_relr,
     )
 
 
@@ -112,27 +112,22 @@ def rpath_to(targets: Iterable[PurePosixPath], path: PurePosixPath, kept: Iterab
     return ":".join(entries)
 
 
-def _renames(
-    elf: Elf, edges: Mapping[str, PurePosixPath], places: Mapping[PurePosixPath, PurePosixPath]
-) -> tuple[tuple[str, str], ...]:
-    return tuple(
-        (name, places.get(target, target).name)
-        for name, target in sorted(edges.items())
-        if name in elf.needed and places.get(target, target).name != name
-    )
+def leads(origin: PurePosixPath, folder: PurePosixPath) -> bool:
+    """Whether a file in the one folder can have an rpath entry for the other."""
+    return not is_split(origin) and can_be_entry(posixpath.relpath(folder, origin))
 
 
-def _added(
-    elf: Elf,
-    edges: Mapping[str, PurePosixPath],
-    places: Mapping[PurePosixPath, PurePosixPath],
-    polyfills: Iterable[PurePosixPath],
-) -> tuple[str, ...]:
+def _renames(elf: Elf, edits: Edits) -> tuple[tuple[str, str], ...]:
+    names = {**edits.respelt, **{name: target.name for name, target in edits.targets.items()}}
+    return tuple((name, new) for name, new in sorted(names.items()) if name in elf.needed and new != name)
+
+
+def _added(elf: Elf, edits: Edits) -> tuple[str, ...]:
     """Return the names of polyfills and of what is included, but for what the file needs under another name."""
-    needed = {places.get(target, target).name for name, target in edges.items() if name in elf.needed}
-    included = {places.get(target, target).name for target in edges.values()} - needed
-    return tuple(sorted({place.name for place in polyfills} | included))
+    needed = {target.name for name, target in edits.targets.items() if name in elf.needed}
+    included = {target.name for target in edits.targets.values()} - needed
+    return tuple(sorted({place.name for place in edits.added} | included))
 
 
 def _dropped(elf: Elf) -> tuple[str, ...]:
-    return tuple(sorted(name for name in elf.needed if is_libpython(name)))
+    return tuple(sorted(name for name in elf.needed if is_libpython(file_name(name))))

@@ -18,10 +18,10 @@ from musl_repair.errors import WheelError
 from musl_repair.excluding import all_ways, judge_patterns, without_ways
 from musl_repair.findings import Finding, Severity, finding
 from musl_repair.grafts import Graft, choose_grafts
-from musl_repair.graph import Resolution
+from musl_repair.graph import Resolution, joined
 from musl_repair.including import Inclusion, judge_requests
 from musl_repair.keeping import judge_kept, kept_names
-from musl_repair.patches import Patch, graft_patch, wheel_patch
+from musl_repair.patches import Edits, Patch, graft_patch, leads, wheel_patch
 from musl_repair.polyfilling import by_file, filled, offers, polyfill_grafts, used
 from musl_repair.requirement import Reason, ordered
 from musl_repair.resolve import Search, resolve, scheme_root
@@ -37,7 +37,7 @@ from musl_repair.tagging import (
     without_untrue,
 )
 from musl_repair.target import Target, judge_system, system_release
-from musl_repair.wheel import new_wheel_file
+from musl_repair.wheel import MOUNT, new_wheel_file
 from musl_repair.wheelchecks import judge_data_folders, judge_mended_record, judge_platforms, judge_purelib
 from musl_repair.world import is_mounted
 
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from pathlib import PurePosixPath
 
     from musl_repair.abi import Release
+    from musl_repair.binding import Unbound
     from musl_repair.codefiles import ElfFiles
     from musl_repair.facts import Facts
     from musl_repair.options import Options
@@ -82,6 +83,8 @@ class Plan(NamedTuple):
     """Archive names of the libraries that the new wheel does not have any more."""
     wishes: tuple[Wished, ...] = ()
     """What the files say that they may load by dlopen."""
+    needs: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+    """File → needed name → the file that answers it, by their archive names in the new wheel."""
 
     @property
     def changes(self) -> bool:
@@ -114,10 +117,11 @@ def make_plan(facts: Facts, target: Target, options: Options) -> Plan:
     search_path = target.search_path(architecture.musl_name)
     inclusion = Inclusion(arrangement, target, options, search_path)
     search = Search(search_path, options.library_path, options.excluded, included=inclusion)
-    resolution = resolve(arrangement.files(), target, architecture, search)
-    copies = find_copies(arrangement, resolution, target, merges=options.dedupe)
-    arrangement = without(arrangement, copies)
-    return _decide(arrangement, merge(resolution, copies), target, options, judge_remaining(findings, arrangement))
+    schemes = (
+        _Scheme(part, resolve(part.files(), target, architecture, search)).without_copies(target, options)
+        for part in arrangement.schemes()
+    )
+    return _decide(_Layout(arrangement, tuple(schemes)), target, options, findings)
 
 
 def _refuse_other_systems(name: WheelName) -> None:
@@ -147,36 +151,72 @@ def _judge_form(facts: Facts, files: ElfFiles, options: Options) -> Iterator[Fin
         yield from judge_platforms(facts, files.architecture, drops=options.update_tags)
 
 
-def _decide(
-    arrangement: Arrangement, resolution: Resolution, target: Target, options: Options, findings: tuple[Finding, ...]
-) -> Plan:
-    facts, architecture = arrangement.facts, arrangement.architecture
+class _Scheme(NamedTuple):
+    """The files of one install scheme, and what they need."""
+
+    arrangement: Arrangement
+    resolution: Resolution
+
+    def without_copies(self, target: Target, options: Options) -> _Scheme:
+        """Return the scheme with one file in place of several that are the same library."""
+        copies = find_copies(self.arrangement, self.resolution, target, merges=options.dedupe)
+        return _Scheme(without(self.arrangement, copies), merge(self.resolution, copies))
+
+
+class _Layout(NamedTuple):
+    """A wheel, scheme by scheme: what one file of it finds, one of another scheme does not."""
+
+    whole: Arrangement
+    schemes: tuple[_Scheme, ...]
+
+    @property
+    def arrangement(self) -> Arrangement:
+        """All files of the wheel."""
+        members = {path: name for one in self.schemes for path, name in one.arrangement.members.items()}
+        dropped = tuple(sorted(name for one in self.schemes for name in one.arrangement.dropped))
+        return self.whole._replace(members=MappingProxyType(dict(sorted(members.items()))), dropped=dropped)
+
+    @property
+    def resolution(self) -> Resolution:
+        """All needs."""
+        return joined(scheme.resolution for scheme in self.schemes)
+
+
+def _decide(layout: _Layout, target: Target, options: Options, findings: tuple[Finding, ...]) -> Plan:
+    arrangement, resolution, architecture = layout.arrangement, layout.resolution, layout.whole.architecture
+    facts = arrangement.facts
     names = {path: arrangement.members.get(path, str(path)) for path in resolution.elfs}
-    unbound = unbound_symbols(resolution)
+    unbound = _unbound(layout)
     needs = _Needs(arrangement, resolution, options, reasons_for(resolution, unbound, names, architecture))
     result = needs.name(system_release(target, architecture))
-    polyfills = polyfill_grafts(needs.polyfills(result), arrangement)
-    added = by_file(unbound, polyfills)
+    polyfills = needs.polyfills(result)
     lowers = options.lower_relr and _promises(result, Feature.RELR, architecture)
-    ways = all_ways(resolution, arrangement.place(""), options)
-    resolution, grafts, kept = _choose(arrangement, resolution, target, options, _Additions(added, ways), lowers=lowers)
+    repairs = [_repair(scheme, target, options, polyfills, lowers=lowers) for scheme in layout.schemes]
+    layout = layout._replace(schemes=tuple(repair.scheme for repair in repairs))
+    resolution = layout.resolution
     unbound = tuple(symbol for symbol in unbound if symbol.path in resolution.elfs)
     reasons = needs.reasons(result, lowers=lowers)
+    grafts = tuple(sorted({graft for repair in repairs for graft in repair.grafts.values()}, key=_by_member))
+    kept = {path: name for repair in repairs for path, name in repair.kept.items()}
+    added = tuple(
+        sorted({*grafts, *(graft for repair in repairs for graft in repair.polyfills.values())}, key=_by_member)
+    )
     problems = (
         *(judge_system(target, architecture) if grafts or resolution.missing else ()),
         *without_ways(judge_resolution(resolution, unbound, names, architecture, facts.wheel), options),
         *judge_tag(result, reasons, architecture.name),
         *judge_index(result),
-        *judge_additions(result, [graft.member for graft in (*grafts.values(), *polyfills.values())]),
+        *judge_additions(result, [graft.member for graft in added]),
         *(() if lowers else judge_relr(resolution, names, result, architecture, Severity.WARNING)),
-        *_judge_places(arrangement, resolution, grafts, added),
+        *(found for repair in repairs for found in _judge_places(repair)),
+        *_judge_members(arrangement, grafts),
         *_judge_wishes(arrangement, resolution, options, kept),
     )
-    patches = _patches(arrangement, resolution, grafts, _Additions(added, ways), result, lowers=lowers)
-    members = {**arrangement.members, **{path: graft.member for path, graft in grafts.items()}}
+    patches = [patch for repair in repairs for patch in _patches(repair, result, lowers=lowers)]
     # The name of a polyfill has a hash of its content: one of an earlier repair is the same.
-    new = (graft for graft in polyfills.values() if graft.member not in facts.elfs)
-    all_grafts = tuple(sorted((*grafts.values(), *new), key=lambda graft: graft.member))
+    all_grafts = tuple(graft for graft in added if graft in grafts or graft.member not in facts.elfs)
+    members = {path: name for repair in repairs for path, name in repair.members.items()}
+    findings = (*judge_remaining(findings, arrangement), *problems)
     return Plan(
         wheel=facts.wheel.name,
         result=result,
@@ -187,14 +227,58 @@ def _decide(
         patches=_stripped(patches, arrangement, options),
         moves=arrangement.moves,
         reasons=reasons,
-        findings=tuple(sorted(item for item in {*findings, *problems} if item.code not in options.accepted)),
+        findings=tuple(sorted(item for item in set(findings) if item.code not in options.accepted)),
         rewrites_record=bool(facts.record_faults),
         wheel_file=_wheel_file(arrangement, all_grafts, result),
         renames=facts.renames,
         documents=choose_documents(facts, all_grafts, target, options),
         dropped=arrangement.dropped,
         wishes=all_wishes(resolution.elfs, members),
+        needs={need.member: need.answers for need in sorted(need for repair in repairs for need in repair.needs())},
     )
+
+
+def _by_member(graft: Graft) -> tuple[str, PurePosixPath]:
+    return graft.member, graft.source
+
+
+def _unbound(layout: _Layout) -> tuple[Unbound, ...]:
+    """Return the symbols that have to come from musl or the interpreter, in whichever scheme; sorted."""
+    return tuple(sorted({symbol for scheme in layout.schemes for symbol in unbound_symbols(scheme.resolution)}))
+
+
+class _Repair(NamedTuple):
+    """What is done for the files of one scheme."""
+
+    scheme: _Scheme
+    """As it is with what earlier repairs left."""
+    grafts: Mapping[PurePosixPath, Graft]
+    """By the real path of what is vendored."""
+    kept: Mapping[PurePosixPath, str]
+    """The names that are kept, by the same."""
+    polyfills: Mapping[str, Graft]
+    additions: _Additions
+
+    @property
+    def members(self) -> dict[PurePosixPath, str]:
+        """Loader path → archive name in the new wheel, of the wheel's files and what is vendored."""
+        grafted = {path: graft.member for path, graft in self.grafts.items()}
+        return {**self.scheme.arrangement.members, **grafted}
+
+    def needs(self) -> Iterator[_Answered]:
+        """Yield what answers each file's needs."""
+        members = self.members
+        for path, names in self.scheme.resolution.edges.items():
+            answers = {name: members.get(at, str(at)) for name, at in sorted(names.items())}
+            yield _Answered(path, members.get(path, str(path)), answers)
+
+
+class _Answered(NamedTuple):
+    """A file by loader path and archive name, and needed name → archive name of what answers it."""
+
+    path: PurePosixPath
+    member: str
+    answers: Mapping[str, str]
 
 
 class _Additions(NamedTuple):
@@ -206,30 +290,27 @@ class _Additions(NamedTuple):
     """Where excluded libraries will be."""
 
 
-def _choose(
-    arrangement: Arrangement,
-    resolution: Resolution,
-    target: Target,
-    options: Options,
-    additions: _Additions,
-    *,
-    lowers: bool,
-) -> tuple[Resolution, dict[PurePosixPath, Graft], dict[PurePosixPath, str]]:
-    """Return the needs, answered by grafts of earlier repairs too, what is vendored, and the names that are kept."""
+def _repair(scheme: _Scheme, target: Target, options: Options, functions: Iterable[str], *, lowers: bool) -> _Repair:
+    """Choose what is vendored for the files of a scheme; grafts of earlier repairs answer needs too."""
+    arrangement, resolution = scheme
+    polyfills = polyfill_grafts(functions, arrangement)
+    added = by_file(unbound_symbols(resolution), polyfills)
+    folder = arrangement.place("")
+    ways = all_ways(resolution, folder, options) if folder.is_relative_to(MOUNT) else {}
+    additions = _Additions(added, ways)
     kept = kept_names(resolution, options.no_mangle)
     grafts = choose_grafts(
-        arrangement,
-        resolution,
-        target,
-        additions.polyfills,
-        kept=kept,
-        ways=additions.ways,
-        lowers=lowers,
-        options=options,
+        arrangement, resolution, target, added, kept=kept, ways=additions.ways, lowers=lowers, options=options
     )
     resolution = merge(resolution, find_earlier(grafts, kept, arrangement, resolution.elfs))
-    grafts = {path: graft for path, graft in grafts.items() if path in resolution.edges}
-    return resolution, grafts, {path: name for path, name in kept.items() if path in grafts}
+    used = {name for names in added.values() for name in names}
+    return _Repair(
+        scheme=_Scheme(arrangement, resolution),
+        grafts={path: graft for path, graft in grafts.items() if path in resolution.edges},
+        kept={path: name for path, name in kept.items() if path in resolution.edges},
+        polyfills={function: graft for function, graft in polyfills.items() if graft.name in used},
+        additions=additions,
+    )
 
 
 class _Needs(NamedTuple):
@@ -279,43 +360,27 @@ def _promises(result: WheelName, feature: Feature, architecture: Architecture) -
     return since is not None and (promises(result, since) or not musl_tags(result))
 
 
-def _patches(
-    arrangement: Arrangement,
-    resolution: Resolution,
-    grafts: Mapping[PurePosixPath, Graft],
-    additions: _Additions,
-    result: WheelName,
-    *,
-    lowers: bool,
-) -> list[Patch]:
-    """Return the edits of every file that changes, and of every graft, changed or not; sorted by archive name."""
+def _patches(repair: _Repair, result: WheelName, *, lowers: bool) -> Iterator[Patch]:
+    """Yield the edits of every file of a scheme that changes, and of every graft, changed or not."""
+    arrangement, resolution = repair.scheme
     old_loaders = _promises(result, Feature.RUNPATH, arrangement.architecture)
-    places = {path: arrangement.place(graft.name) for path, graft in grafts.items()}
-    patches = []
+    places = {path: arrangement.place(graft.name) for path, graft in repair.grafts.items()}
     for path, elf in resolution.elfs.items():
-        member, edges = arrangement.members.get(path), resolution.edges[path]
-        polyfills = tuple(map(arrangement.place, additions.polyfills.get(path, ())))
-        ways = additions.ways.get(path, ())
-        lower = lowers and elf.relr and not elf.relocates_itself
-        if path in grafts:
-            patch = graft_patch(
-                grafts[path].member, elf, places[path], edges, places, added=polyfills, ways=ways, lower_relr=lower
-            )
-            patches.append(patch)
+        member = arrangement.members.get(path)
+        edits = Edits(
+            edges=resolution.edges[path],
+            places=places,
+            added=tuple(map(arrangement.place, repair.additions.polyfills.get(path, ()))),
+            ways=repair.additions.ways.get(path, ()),
+            respelt=resolution.respelt.get(path, {}),
+            lower_relr=lowers and elf.relr and not elf.relocates_itself,
+        )
+        if path in repair.grafts:
+            yield graft_patch(repair.grafts[path].member, elf, places[path], edits)
         elif member is not None:
-            patch = wheel_patch(
-                member,
-                elf,
-                path,
-                edges,
-                places,
-                added=polyfills,
-                ways=ways,
-                lower_relr=lower,
-                old_loaders=old_loaders,
-            )
-            patches += [patch] if patch.changes else []
-    return sorted(patches, key=lambda patch: patch.member)
+            patch = wheel_patch(member, elf, path, edits, old_loaders=old_loaders)
+            if patch.changes:
+                yield patch
 
 
 def _wheel_file(arrangement: Arrangement, grafts: Iterable[Graft], result: WheelName) -> WheelFile | None:
@@ -327,35 +392,41 @@ def _wheel_file(arrangement: Arrangement, grafts: Iterable[Graft], result: Wheel
 
 
 def _stripped(patches: list[Patch], arrangement: Arrangement, options: Options) -> tuple[Patch, ...]:
-    """Return the patches, where the user asks for it with one that strips for every ELF file."""
+    """Return the patches, sorted; where the user asks for it with one that strips for every ELF file."""
     if not options.strip:
-        return tuple(patches)
+        return tuple(sorted(patches, key=lambda patch: patch.member))
     found = {member: Patch(member) for member in arrangement.members.values()}
     found |= {patch.member: patch for patch in patches}
     return tuple(patch._replace(strip=True) for _, patch in sorted(found.items()))
 
 
-def _judge_places(
-    arrangement: Arrangement,
-    resolution: Resolution,
-    grafts: Mapping[PurePosixPath, Graft],
-    added: Mapping[PurePosixPath, tuple[str, ...]],
-) -> Iterator[Finding]:
-    """Find files that cannot reach what they need, and new members that are there already."""
-    roots = {at: scheme_root(at) for at in resolution.edges}
-    roots |= {at: scheme_root(arrangement.place(graft.name)) for at, graft in grafts.items()}
-    for path, member in arrangement.members.items():
+def _judge_places(repair: _Repair) -> Iterator[Finding]:
+    """Find files that cannot reach what they need."""
+    arrangement, resolution = repair.scheme
+    places = {path: arrangement.place(graft.name) for path, graft in repair.grafts.items()}
+    for path, member in repair.members.items():
+        place = places.get(path, path)
         for name, at in resolution.edges.get(path, {}).items():
-            if roots[at] != scheme_root(path):
-                yield finding("elf-outside-site-packages", member, f"it needs {name}")
-        for name in added.get(path, ()):
-            if scheme_root(arrangement.place(name)) != scheme_root(path):
-                yield finding("elf-outside-site-packages", member, f"it comes to need {name}")
-    new = Counter([graft.member for graft in grafts.values()] + [move.moved for move in arrangement.moves])
+            yield from _judge_way(member, place, places.get(at, at), f"it needs {name}")
+        for name in repair.additions.polyfills.get(path, ()):
+            yield from _judge_way(member, place, arrangement.place(name), f"it comes to need {name}")
+
+
+def _judge_way(member: str, path: PurePosixPath, at: PurePosixPath, detail: str) -> Iterator[Finding]:
+    """Find out whether the file at path can have an rpath to another one."""
+    if scheme_root(path) != scheme_root(at):
+        yield finding("elf-outside-site-packages", member, detail)
+    elif not leads(path.parent, at.parent):
+        yield finding("folder-breaks-rpath", member, f"{detail} in {at.parent}")
+
+
+def _judge_members(arrangement: Arrangement, grafts: tuple[Graft, ...]) -> Iterator[Finding]:
+    """Find new members that are there already."""
+    new = Counter([graft.member for graft in grafts] + [move.moved for move in arrangement.moves])
     for member in sorted(set(new) & set(arrangement.facts.members)):
         yield finding("member-collision", member, "the wheel has a file of this name already")
     for member in sorted(member for member, number in new.items() if number > 1):
-        sources = ", ".join(str(path) for path, graft in grafts.items() if graft.member == member)
+        sources = ", ".join(str(graft.source) for graft in grafts if graft.member == member)
         yield finding("member-collision", member, f"more than one file is to have this name: {sources}")
 
 

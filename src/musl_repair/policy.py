@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from musl_repair import relocations
+from musl_repair.abi import newest_release
 from musl_repair.elfimage import ET_EXEC
 from musl_repair.errors import PlatformError
 
@@ -32,6 +33,8 @@ _GLIBC: Final = frozenset(
 )
 """Its others: musl takes most of the names for itself, and libnsl has a project of its own. libcrypt is not among them:
 libxcrypt, which is not glibc's, defines the same versions."""
+_FIRST: Final = (1, 0)
+"""Installers know only the tags of their musl's own major version (packaging._musllinux), and no Python is on a 0.x."""
 _EF_ARM_ABI_FLOAT_SOFT: Final = 0x200
 _EF_PPC64_ABI: Final = 3
 _EF_RISCV_FLOAT_ABI: Final = 6
@@ -172,10 +175,18 @@ def parse_tag(platform: str) -> MuslTag | None:
     return MuslTag(int(match[1]), int(match[2]), match[3])
 
 
-def requested_tag(platform: str, arch: str) -> MuslTag | None:
-    """Return the tag that a user asks for, None for "auto".
+class Request(NamedTuple):
+    """A musllinux platform that a user asks for; arch is None for that of the wheel."""
 
-    Raises PlatformError for what is not a musllinux tag, or one of another architecture than the wheel's.
+    major: int
+    minor: int
+    arch: str | None
+
+
+def parse_request(platform: str) -> Request | None:
+    """Return what a user asks for, None for "auto".
+
+    Raises PlatformError for what is not a musllinux tag, or one of a musl that cannot come next after the newest.
     """
     if platform == "auto":
         return None
@@ -183,8 +194,23 @@ def requested_tag(platform: str, arch: str) -> MuslTag | None:
     if match is None:
         raise PlatformError(
             f"{platform!r} is not a platform that musl-repair makes; "
-            f"ask for auto, musllinux_X_Y or musllinux_X_Y_{arch} (for manylinux there is auditwheel)"
+            "ask for auto, musllinux_X_Y or musllinux_X_Y_ARCH (for manylinux there is auditwheel)"
         )
-    if match[3] not in (None, arch):
-        raise PlatformError(f"the wheel is for {arch}, {platform} asks for {match[3]}")
-    return MuslTag(int(match[1]), int(match[2]), arch)
+    wanted, newest = (int(match[1]), int(match[2])), newest_release()
+    following = ((newest.major, newest.minor + 1), (newest.major + 1, 0))
+    if not _FIRST <= wanted <= newest and wanted not in following:
+        raise PlatformError(f"{platform!r} asks for a musl that does not exist; the newest that is known is {newest}")
+    return Request(*wanted, match[3])
+
+
+def requested_tag(platform: str, arch: str) -> MuslTag | None:
+    """Return the tag that a user asks for, None for "auto".
+
+    Raises PlatformError as `parse_request` does, and for a tag of another architecture than the wheel's.
+    """
+    request = parse_request(platform)
+    if request is None:
+        return None
+    if request.arch not in (None, arch):
+        raise PlatformError(f"the wheel is for {arch}, {platform} asks for {request.arch}")
+    return MuslTag(request.major, request.minor, arch)

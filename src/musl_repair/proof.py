@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from musl_repair.elf import Elf, VersionNeed, elf_of
 from musl_repair.errors import ElfError, PatchError
-from musl_repair.relocations import RELOCATIONS
+from musl_repair.relocations import relative_relocation
 from musl_repair.unharmed import differences
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def expected_elf(source: Elf, patch: Patch) -> Elf:
     if patch.rpath is not None:
         result = result._replace(dt_rpath=patch.rpath or None, dt_runpath=None)
     if patch.lower_relr:
-        relative = RELOCATIONS[source.machine].relative
+        relative = relative_relocation(source.machine)
         types = tuple(sorted({*source.relocation_types, relative}))
         result = result._replace(relr=False, relocation_types=types)
     return result
@@ -56,8 +56,8 @@ def prove(
     with it if it was before. mended: mend.py changed what stands in headers.
     Raises PatchError, naming file, difference and editor, where the file is not what the plan says.
     """
-    wanted = expected_elf(before, patch)
     try:
+        wanted = expected_elf(before, patch)
         # What the tables of symbols and relocations say is not read again: bytes are compared instead.
         found = elf_of(edited.image, wanted)
         harm = list(differences(source, edited, lowered=patch.lower_relr, page_size=page_size))

@@ -8,6 +8,8 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from musl_repair.errors import ElfError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -100,3 +102,11 @@ RELOCATIONS: Final[Mapping[int, Relocations]] = MappingProxyType(
         ),
     }
 )  # fmt: skip
+
+
+def relative_relocation(machine: int) -> int:
+    """Return a machine's relocation that adds where the file is loaded. Raises ElfError where it is not known."""
+    known = RELOCATIONS.get(machine)
+    if known is None:
+        raise ElfError(f"no relative relocation is known for machine {machine}")
+    return known.relative

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
 from musl_repair.archive import Archive
@@ -22,11 +21,13 @@ from musl_repair.reading import read_wheel_file
 from musl_repair.strip import find_strip
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
+    from musl_repair.archive import Member
     from musl_repair.elf import Elf
     from musl_repair.options import Options
+    from musl_repair.overlay import Fresh
     from musl_repair.patchelf import Patchelf
     from musl_repair.pipeline import Run
     from musl_repair.policy import Architecture
@@ -63,6 +64,8 @@ class Tools(NamedTuple):
     """How far the input may inflate."""
     progress: Callable[[str], None] = lambda _name: None
     """Called with each member whose turn comes to be read, made, or read back."""
+    taken: Mapping[Path, str] = MappingProxyType({})
+    """Files that no new wheel may replace, and what each of them is."""
 
 
 def plan_wheel(wheel: Path, sysroot: Sysroot, options: Options, limits: Limits | None = None) -> Plan:
@@ -91,20 +94,28 @@ def repair_wheel(wheel: Path, folder: Path, sysroot: Sysroot, options: Options, 
             if not plan.changes:
                 return Repaired(plan, output)
             raise OutputError(f"{output} is the wheel that is repaired; choose another folder with --wheel-dir")
+        refuse_taken(output, tools.taken)
         if not plan.changes:
-            replace_file(output, partial(_copy, wheel), lambda _: None)
+            replace_file(output, archive.copy, lambda _: None)
             return Repaired(plan, output)
         assembly = Assembly(archive, facts, plan, sysroot, _editors(plan, options, tools, programs.call), tools.form)
         replace_file(
             output,
-            lambda out: write_archive(out, archive, assembly.entries(run)),
+            lambda out: _write(out, archive, assembly.entries(run)),
             lambda written: _verify(written, plan, facts, assembly.edited, _leniency(options), run),
         )
     return Repaired(plan, output)
 
 
+def refuse_taken(output: Path, taken: Mapping[Path, str]) -> None:
+    """Raise OutputError where a new wheel would take the place of one of these files."""
+    for path, what in taken.items():
+        if output == path or _is_same(output, path):
+            raise OutputError(f"{output} is {what}, and stays; repair each into a folder of its own with --wheel-dir")
+
+
 def _is_same(output: Path, wheel: Path) -> bool:
-    """Whether the new wheel would take the place of the one that is repaired."""
+    """Whether two paths lead to one file."""
     try:
         return output.samefile(wheel)
     except OSError:  # there is none yet, or nobody may look
@@ -126,9 +137,13 @@ def _leniency(options: Options) -> Leniency:
     return Leniency(options.excluded, options.accepted | kept)
 
 
-def _copy(wheel: Path, out: BinaryIO) -> None:
-    with wheel.open("rb") as source:
-        shutil.copyfileobj(source, out)
+def _write(out: BinaryIO, archive: Archive, entries: Iterable[Member | Fresh]) -> None:
+    """Write the new wheel. Raises ArchiveError where the old one changed meanwhile."""
+    try:
+        write_archive(out, archive, entries)
+    finally:
+        # What went wrong may well be a consequence.
+        archive.check_unchanged()
 
 
 def _verify(written: Path, plan: Plan, source: Facts, edited: Mapping[str, Elf], leniency: Leniency, run: Run) -> None:

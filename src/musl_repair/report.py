@@ -167,12 +167,7 @@ def plan_json(plan: Plan, output: Path | None) -> dict[str, Any]:
         "dropped": list(plan.dropped),
         "dlopen": [_wish_json(wished) for wished in plan.wishes],
         "patches": [_patch_json(patch) for patch in plan.patches],
-        "needs": {
-            plan.members.get(path, str(path)): {
-                name: plan.members.get(at, str(at)) for name, at in sorted(names.items())
-            }
-            for path, names in sorted(plan.resolution.edges.items())
-        },
+        "needs": {member: dict(names) for member, names in plan.needs.items()},
         "findings": [finding_json(found) for found in plan.findings],
     }
 

@@ -24,11 +24,18 @@ if TYPE_CHECKING:
     from musl_repair.sysroot import Unusable
 
 _LIBPYTHON: Final = "libpython"
+_LIBC: Final = "libc.so"
+"""A name that is libc's on every musl."""
 
 
 def is_libpython(name: str) -> bool:
     """Whether a needed name is the interpreter's own library."""
     return name.startswith(_LIBPYTHON)
+
+
+def file_name(name: str) -> str:
+    """Return a needed name without folders."""
+    return name.rpartition("/")[2]
 
 
 def is_excluded(name: str, patterns: Iterable[str]) -> bool:
@@ -56,11 +63,10 @@ def scheme_root(path: PurePosixPath) -> str:
 
 
 class _Searching:
-    """The world as planning sees it: needs come and go as the user wants, search paths are extended."""
+    """The world as planning sees it: needs come and go as the user wants."""
 
-    def __init__(self, world: World, extended: Mapping[PurePosixPath, str], search: Search) -> None:
+    def __init__(self, world: World, search: Search) -> None:
         self._world = world
-        self._extended = extended
         self._search = search
         self._seen: dict[PurePosixPath, Elf | Unusable | None] = {}
 
@@ -72,18 +78,14 @@ class _Searching:
     def real(self, path: PurePosixPath) -> PurePosixPath:
         return self._world.real(path)
 
+    def is_empty(self, folder: PurePosixPath) -> bool:
+        return self._world.is_empty(folder)
+
     def _changed(self, path: PurePosixPath, answer: Elf | Unusable | None) -> Elf | Unusable | None:
         if not isinstance(answer, Elf):
             return answer
-        needed = tuple(
-            name
-            for name in self._search.needed(path, answer)
-            if not is_libpython(name) and not is_excluded(name, self._search.excluded)
-        )
-        rpath = self._extended.get(path)
-        if rpath is None:
-            return answer if needed == answer.needed else answer._replace(needed=needed)
-        return answer._replace(needed=needed, dt_rpath=rpath, dt_runpath=None)
+        needed = tuple(name for name in self._search.needed(path, answer) if self._search.looks_for(name))
+        return answer if needed == answer.needed else answer._replace(needed=needed)
 
 
 class Search(NamedTuple):
@@ -109,6 +111,22 @@ class Search(NamedTuple):
         """Return what dlopen asks for in a file, names and absolute paths."""
         return () if self.included is None else self.included(path, elf)
 
+    def looks_for(self, name: str) -> bool:
+        """Whether a needed name is looked for: the interpreter provides its own library, the user what is excluded."""
+        return not is_libpython(self.spelling(name)) and not self.excludes(name)
+
+    def excludes(self, name: str) -> bool:
+        """Whether a pattern of the user's fits a needed name, or the file name of one that is a path."""
+        return is_excluded(name, self.excluded) or is_excluded(self.spelling(name), self.excluded)
+
+    def left_of(self, name: str) -> str:
+        """Return what is left of a need that is excluded: what a pattern fits."""
+        return name if is_excluded(name, self.excluded) else self.spelling(name)
+
+    def spelling(self, name: str) -> str:
+        """Return what a need can become: the file name of a path, if it may be repaired."""
+        return file_name(name) if self.may_repair else name
+
 
 def resolve(
     files: Mapping[PurePosixPath, Elf | Unusable], system: World | None, architecture: Architecture, search: Search
@@ -122,13 +140,12 @@ def resolve(
     """
     elfs = {path: elf for path, elf in sorted(files.items()) if isinstance(elf, Elf) and architecture.fits(elf)}
     mounted = Mounted(files, system)
-    accepts = refusal(architecture) if search.may_repair else None
-    extended = {} if accepts is None else _extended(elfs, search, accepts)
-    world = _Searching(mounted, extended, search)
+    world = _Searching(mounted, search)
     edges: dict[PurePosixPath, dict[str, PurePosixPath]] = {path: {} for path in elfs}
     failed: dict[PurePosixPath, list[Need]] = {}
-    loader = Loader(world, Scope(architecture.loader, search.search_path, accepts=accepts))
-    for path, need in ((first, need) for first in elfs for need in loader.load(first)):
+    respelt: dict[PurePosixPath, dict[str, str]] = {}
+    loads = _loads(elfs, world, architecture, search)
+    for path, need in loads.needs:
         needed_by = world.real(need.needed_by)
         if need.found is not None:
             found = world.real(need.found)
@@ -136,8 +153,10 @@ def resolve(
             edges.setdefault(found, {})
         elif need.missing:
             failed.setdefault(path, []).append(need._replace(needed_by=needed_by))
+        elif not (is_reserved(need.name) or need.name == str(architecture.loader)):
+            respelt.setdefault(needed_by, {})[need.name] = _LIBC
     facts = {path: answer for path in edges if isinstance(answer := mounted.read(path), Elf)}
-    anyway = search.may_repair or not failed
+    anyway = search.may_repair or not failed or loads.at_once
     first = frozenset(failed if anyway else Resolution(edges, (), facts).roots)
     missing = [
         need
@@ -146,10 +165,35 @@ def resolve(
         for need in needs
         if not search.may_repair or need.name not in edges[need.needed_by]
     ]
-    excluded = sorted(
-        (path, name) for path, elf in facts.items() for name in elf.needed if is_excluded(name, search.excluded)
-    )
-    return Resolution(edges, _each_once(missing), facts, tuple(excluded), _asked(edges, facts, search))
+    excluded: list[tuple[PurePosixPath, str]] = []
+    for path, elf in facts.items():
+        for name in filter(search.excludes, elf.needed):
+            excluded.append((path, search.left_of(name)))
+            if search.left_of(name) != name:
+                respelt.setdefault(path, {})[name] = search.left_of(name)
+    asked = _asked(edges, facts, search)
+    return Resolution(edges, _each_once(missing), facts, tuple(sorted(excluded)), asked, respelt)
+
+
+class _Loads(NamedTuple):
+    """The loads of some files, each as the first."""
+
+    needs: Iterable[tuple[PurePosixPath, Need]]
+    """Every need, with a file whose load has it."""
+    at_once: bool
+    """Whether what is first makes no difference."""
+
+
+def _loads(elfs: Mapping[PurePosixPath, Elf], world: World, architecture: Architecture, search: Search) -> _Loads:
+    """Load each file as the first."""
+    accepts = refusal(architecture) if search.may_repair else None
+    rpaths = {} if accepts is None else _extended(elfs, search, accepts)
+    scope = Scope(architecture.loader, search.search_path, accepts=accepts, rpaths=rpaths, shortens=True)
+    loader = Loader(world, scope)
+    at_once = loader.load_at_once(tuple(elfs))
+    if at_once is not None:
+        return _Loads(((need.needed_by, need) for need in at_once), at_once=True)
+    return _Loads(((path, need) for path in elfs for need in loader.load(path)), at_once=False)
 
 
 def _asked(
@@ -170,20 +214,20 @@ def _each_once(needs: Iterable[Need]) -> tuple[Need, ...]:
     """Return the first need of each name and file, sorted."""
     found: dict[tuple[str, PurePosixPath], Need] = {}
     for need in needs:
-        found.setdefault((need.name, need.needed_by), need)
-    return tuple(need for _, need in sorted(found.items()))
+        found.setdefault(need.key, need)
+    return tuple(found[key] for key in sorted(found))
 
 
 def _extended(
     elfs: Mapping[PurePosixPath, Elf], search: Search, accepts: Callable[[Elf], str | None]
-) -> dict[PurePosixPath, str]:
+) -> dict[PurePosixPath, tuple[PurePosixPath, ...]]:
     """Return file → where planning looks for what it needs; found once for all files of a folder that are alike."""
     by_name: dict[str, list[PurePosixPath]] = {}
     for path, elf in elfs.items():
         if accepts(elf) is None:
             by_name.setdefault(path.name, []).append(path)
     wanted = {path: elf._replace(needed=search.needed(path, elf)) for path, elf in elfs.items()}
-    found: dict[Hashable, str] = {}
+    found: dict[Hashable, tuple[PurePosixPath, ...]] = {}
     extended = {}
     for path, elf in wanted.items():
         alike = path.parent, scheme_root(path), elf.rpath, elf.needed
@@ -198,27 +242,28 @@ def _extended_rpath(
     elfs: Mapping[PurePosixPath, Elf],
     by_name: Mapping[str, list[PurePosixPath]],
     library_path: tuple[PurePosixPath, ...],
-) -> str:
+) -> tuple[PurePosixPath, ...]:
     """Return where planning looks first for what a file of the wheel needs.
 
     In this order: its own entries inside the wheel, other folders of the wheel that have a needed name, the user's
     folders, and last the entries that lead out of the wheel, which the repaired file will not have.
     """
     elf = elfs[path]
-    inside = [str(expand_entry(entry, path.parent)) for entry in inside_entries(elf, path)]
+    inside = [expand_entry(entry, path.parent) for entry in inside_entries(elf, path)]
     own = set(map(posixpath.normpath, inside))
     outside = [
-        str(expand_entry(entry, path.parent))
+        folder
         for entry in rpath_entries(elf.rpath)
-        if is_valid_entry(entry) and posixpath.normpath(expand_entry(entry, path.parent)) not in own
+        if is_valid_entry(entry) and posixpath.normpath(folder := expand_entry(entry, path.parent)) not in own
     ]
     found = [
-        str(folder)
-        for name in elf.needed
-        if not is_reserved(name) and not any(PurePosixPath(at) / name in elfs for at in own)
+        folder
+        for name in map(file_name, elf.needed)
+        if not is_reserved(name) and not any(str(at.parent) in own for at in by_name.get(name, ()))
         for folder in _folders_with(by_name.get(name, ()), path)
     ]
-    return ":".join(dict.fromkeys([*inside, *found, *map(str, library_path), *outside]))
+    folders = dict.fromkeys([*inside, *found, *library_path, *outside])
+    return tuple(folder for folder in folders if folder.is_absolute())
 
 
 def _folders_with(candidates: Iterable[PurePosixPath], path: PurePosixPath) -> tuple[PurePosixPath, ...]:

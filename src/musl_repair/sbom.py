@@ -133,7 +133,7 @@ def _component(plan: Plan, graft: Graft, digest: str, distribution: Distribution
         external_references=[] if package is None else list(_references(package, purl.namespace)),
         evidence=ComponentEvidence(occurrences=[Occurrence(location=graft.member)]),
         properties=_properties(
-            source=str(graft.source),
+            source=_text(str(graft.source)),
             source_sha256=graft.sha256,
             build_id=None if elf is None else elf.build_id,
             origin=None if package is None else package.origin,
@@ -148,7 +148,7 @@ def _identity(graft: Graft, distribution: Distribution) -> tuple[str, str | None
         file = f"musl_repair/polyfill/{graft.source.relative_to(SOURCE)}"
         purl = PackageURL("pypi", name="musl-repair", version=__version__, subpath=file)
         return "musl-repair", __version__, purl
-    package, name = graft.owner, graft.source.name
+    package, name = graft.owner, _text(graft.source.name)
     if package is None:
         return name, None, PackageURL("generic", name=name, qualifiers={"checksum": f"sha256:{graft.sha256}"})
     qualifiers = {"arch": package.arch, "distro": "-".join(distribution) if all(distribution) else ""}
@@ -177,17 +177,27 @@ def _references(package: Package, vendor: str | None) -> Iterator[ExternalRefere
 def _dependencies(plan: Plan, wheel: str, parts: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return in JSON who needs whom: the wheel its files, a file what musl loads for it."""
     needs: dict[str, set[str]] = {graft.member: set() for graft in plan.grafts}
-    for path, targets in plan.resolution.edges.items():
-        needs[plan.members[path]] = {plan.members[at] for at in targets.values()}
-    grafts = {graft.name: graft.member for graft in plan.grafts}
+    needs |= {member: set(targets.values()) for member, targets in plan.needs.items()}
+    grafts = {(_scheme(graft.member), graft.name): graft.member for graft in plan.grafts}
     for patch in plan.patches:
-        if patch.added:
-            needs[patch.member] |= {grafts[name] for name in patch.added if name in grafts}
+        keys = [(_scheme(patch.member), name) for name in patch.added]
+        needs[patch.member] |= {grafts[key] for key in keys if key in grafts}
     needs[wheel] = {part["name"] for part in parts}
     return [
         {"dependsOn": sorted(targets), "ref": member} if targets else {"ref": member}
         for member, targets in sorted(needs.items())
     ]
+
+
+def _text(path: str) -> str:
+    """Return a path as characters: bytes that are none become escapes."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _scheme(member: str) -> str:
+    """Return the folder in .data that a member is in, "" for one of site-packages."""
+    data, scheme, *_ = *member.split("/"), ""
+    return scheme if data.endswith(".data") and scheme not in ("platlib", "purelib") else ""
 
 
 def _sha256(digest: str) -> HashType:

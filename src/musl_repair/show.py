@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.NOTE: "dim"}
 _MOST_CAUSES = 4
+_DEEPEST = 16
+"""Levels of a tree: more than wheels have, and as many as a terminal has room for."""
 
 
 def print_plan(plan: Plan, facts: Facts, console: SafeConsole) -> None:
@@ -30,7 +32,8 @@ def print_plan(plan: Plan, facts: Facts, console: SafeConsole) -> None:
     for line in _verdict(plan):
         console.print(escape(line))
     for root in plan.resolution.roots:
-        console.print(_tree(root, plan, facts))
+        for tree in _trees(root, plan, facts):
+            console.print(tree)
     for line in wish_lines(plan.wishes):
         console.print(escape(f"  {line}"))
     for severity in Severity:
@@ -53,22 +56,38 @@ def _verdict(plan: Plan) -> Iterator[str]:
     yield f"  vendors  {len(plan.grafts)} libraries, {decimal(sum(graft.size for graft in plan.grafts))}"
 
 
-def _tree(root: PurePosixPath, plan: Plan, facts: Facts) -> Tree:
-    tree = Tree(_label(root, plan, facts))
-    _grow(tree, root, plan, facts, {root})
-    return tree
+def _trees(root: PurePosixPath, plan: Plan, facts: Facts) -> Iterator[Tree]:
+    """Yield a tree with each file once, later mentions say so; what would be too deep has a tree of its own."""
+    shown, tops = {root}, [root]
+    for top in tops:
+        tree = Tree(_label(top, plan, facts))
+        # The needs that are still to be told, of each file on the way to the one whose turn it is.
+        open_ = [(tree, _needs(top, plan))]
+        while open_:
+            branch, needs = open_[-1]
+            step = next(needs, None)
+            if step is None:
+                open_.pop()
+                continue
+            name, target = step
+            if target is None:
+                branch.add(f"[bold red]{escape(name)} not found[/]")
+            elif target in shown:
+                branch.add(f"{escape(name)} [dim](above)[/]")
+            elif len(open_) == _DEEPEST:
+                shown.add(target)
+                tops.append(target)
+                branch.add(f"{escape(name)} [dim](below)[/]")
+            else:
+                shown.add(target)
+                open_.append((branch.add(_label(target, plan, facts)), _needs(target, plan)))
+        yield tree
 
 
-def _grow(tree: Tree, path: PurePosixPath, plan: Plan, facts: Facts, shown: set[PurePosixPath]) -> None:
-    for name, target in plan.resolution.edges.get(path, {}).items():
-        if target in shown:
-            tree.add(f"{escape(name)} [dim](above)[/]")
-            continue
-        shown.add(target)
-        _grow(tree.add(_label(target, plan, facts)), target, plan, facts, shown)
-    for need in plan.resolution.missing:
-        if need.needed_by == path:
-            tree.add(f"[bold red]{escape(need.name)} not found[/]")
+def _needs(path: PurePosixPath, plan: Plan) -> Iterator[tuple[str, PurePosixPath | None]]:
+    """Yield what a file needs and where that is, what is missing last."""
+    yield from plan.resolution.edges.get(path, {}).items()
+    yield from ((need.name, None) for need in plan.resolution.missing if need.needed_by == path)
 
 
 def _label(path: PurePosixPath, plan: Plan, facts: Facts) -> str:

@@ -54,11 +54,7 @@ def _rows(plan: Plan) -> Iterator[str]:
 def _graph(plan: Plan) -> Iterator[str]:
     """Yield a Mermaid graph of the wheel's files and what they need."""
     nodes: dict[str, str] = {}
-    edges = [
-        (plan.members.get(path, str(path)), plan.members.get(target, str(target)))
-        for path, names in sorted(plan.resolution.edges.items())
-        for target in sorted(set(names.values()))
-    ]
+    edges = [(member, target) for member, names in plan.needs.items() for target in sorted(set(names.values()))]
     yield from ("```mermaid", "graph LR")
     for needed_by, needed in edges[:_MOST_EDGES]:
         for name in (needed_by, needed):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from musl_repair.elf import Elf, read_elf
 from musl_repair.elfimage import MAGIC
 from musl_repair.errors import ElfError, SysrootError
-from musl_repair.packages import Distribution, apk_listing, listing, read_dpkg, read_os_release
+from musl_repair.packages import Distribution, apk_listing, is_name, listing, read_dpkg, read_os_release
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -71,6 +71,10 @@ class Sysroot:
         real = self._resolve(path)
         return real if isinstance(real, PurePosixPath) else path
 
+    def is_empty(self, folder: PurePosixPath) -> bool:
+        """Whether there is nothing at all where a folder would be."""
+        return self._resolve(folder) is None
+
     def file(self, path: PurePosixPath) -> Path:
         """Return the file on this machine that a path of the root leads to. Raises SysrootError without one."""
         real = self._resolve(path)
@@ -107,8 +111,9 @@ class Sysroot:
         path = PurePosixPath(f"/etc/ld-musl-{musl_arch}.path")
         if not isinstance(self._resolve(path), PurePosixPath):
             return DEFAULT_PATH
-        entries = self.content(path).decode("utf-8", "surrogateescape").replace("\n", ":").split(":")
-        return tuple(PurePosixPath(entry) for entry in entries if entry.startswith("/"))
+        # load_library reads it with getdelim, up to the first NUL.
+        text = self.content(path).partition(b"\0")[0].decode("utf-8", "surrogateescape")
+        return tuple(PurePosixPath(entry) for entry in text.replace("\n", ":").split(":") if entry.startswith("/"))
 
     def loaders(self) -> tuple[str, ...]:
         """Return the file names of the musl loaders in /lib, sorted: one for each architecture that can run."""
@@ -153,7 +158,7 @@ class Sysroot:
 
         Alpine keeps them by source package, and installs them only with its documentation.
         """
-        for name in filter(_is_name, (package.name, package.origin)):
+        for name in filter(is_name, (package.name, package.origin)):
             found = [_LICENSES / name / file for file in self._files(_LICENSES / name)]
             found += [path for path in (_DOCUMENTS / name / "copyright",) if self._is_file(path)]
             if found:
@@ -224,8 +229,11 @@ class Sysroot:
     def _link(self, at: PurePosixPath) -> PurePosixPath | None:
         """Return where a link points, None for anything else that is there. Raises OSError where nothing is."""
         place = self._on_disk(at)
-        if stat.S_ISLNK(place.lstat().st_mode):
-            return PurePosixPath(os.fsdecode(place.readlink()))
+        try:
+            if stat.S_ISLNK(place.lstat().st_mode):
+                return PurePosixPath(os.fsdecode(place.readlink()))
+        except ValueError as error:  # a name that no file of this machine can have: with a NUL, say
+            raise OSError(errno.ENOENT, str(error)) from error
         return None
 
     def _read(self, real: PurePosixPath) -> Elf | Unusable:
@@ -261,8 +269,3 @@ def _facts(content: bytes) -> Elf | Unusable:
     except ElfError as error:
         return Unusable(f"not a sound ELF file: {error}")
     return elf if elf.loadable else Unusable("not a shared object")
-
-
-def _is_name(name: str) -> bool:
-    """Whether a package's name can be that of one folder."""
-    return bool(name) and "/" not in name and name not in (".", "..")

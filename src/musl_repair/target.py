@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from musl_repair.abi import Release, history
@@ -55,7 +56,8 @@ def system_release(target: Target, architecture: Architecture) -> Release | None
         return None
     package = target.owner(architecture.loader)
     if package is not None and (package.manager, package.name) == ("apk", "musl"):
-        return Release.parse(package.version)
+        with suppress(ValueError):  # a version of another kind: it says less than the names
+            return Release.parse(package.version)
     fitting = history(architecture.name).identify(libc.exports)
     return fitting[-1] if fitting else None
 

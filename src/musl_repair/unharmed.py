@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from musl_repair import elfimage as image_
 from musl_repair.errors import ElfError
-from musl_repair.relocations import REL_MACHINES, RELOCATIONS
+from musl_repair.relocations import REL_MACHINES, relative_relocation
 from musl_repair.relr import relr_addresses
 from musl_repair.symbols import hash_table_size
 from musl_repair.unmoved import layout_differences, section_differences
@@ -99,7 +99,7 @@ def _lowered(old: Image, new: Image) -> Iterator[str]:
 
 def _is_written_out(old: Image, new: Image) -> bool:
     """Whether the new table is the old one behind what DT_RELR stands for, in its order: no need to count then."""
-    relative = RELOCATIONS[old.header.machine].relative
+    relative = relative_relocation(old.header.machine)
     rela = old.header.machine not in REL_MACHINES
     table, size = (image_.DT_RELA, image_.DT_RELASZ) if rela else (image_.DT_REL, image_.DT_RELSZ)
     plt = old.tag(image_.DT_JMPREL) or 0
@@ -163,7 +163,7 @@ def _entries(image: Image) -> Iterator[tuple[int, ...]]:
 
 def _expanded(image: Image) -> Iterator[tuple[int, ...]]:
     """Yield the relocations that DT_RELR stands for, in the form of the machine's other table."""
-    relative = RELOCATIONS[image.header.machine].relative
+    relative = relative_relocation(image.header.machine)
     if image.header.machine in REL_MACHINES:
         yield from ((address, relative) for address in relr_addresses(image))
         return

@@ -205,6 +205,11 @@ def _data_folders(members: Iterable[str]) -> set[str]:
     return found - others
 
 
+def is_plain_name(name: str) -> bool:
+    """Whether a file of this name can be a member as it is: it is text that can be seen, and no path of Windows."""
+    return name.isprintable() and "\\" not in name
+
+
 class WheelFile(NamedTuple):
     """The WHEEL file of a new wheel, and what of its changes is more than another tag."""
 

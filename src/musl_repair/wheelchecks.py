@@ -6,6 +6,7 @@ Source: PEP 427 and PEP 656; load_library and find_sym in musl 1.2.6 ldso/dynlin
 from __future__ import annotations
 
 import posixpath
+from itertools import chain, islice
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
@@ -16,7 +17,7 @@ from musl_repair.loader import is_reserved
 from musl_repair.polyfill import is_polyfill
 from musl_repair.python.checks import ApiUse, judge_api, judge_suffixes
 from musl_repair.python.suffixes import is_module, module_of
-from musl_repair.resolve import inside_entries
+from musl_repair.resolve import inside_entries, scheme_root
 from musl_repair.rpath import expand_entry
 from musl_repair.tagging import is_for, untrue_platforms
 from musl_repair.wheel import MOUNT
@@ -42,6 +43,11 @@ _ABI_NAMES: Final = frozenset(
 )  # fmt: skip
 """What compilers call in musl, and what libstdc++, libssp or compiler-rt can have too (Itanium C++ ABI, ELF handling of
 thread-local storage); the ARM EABI's names, such as __aeabi_atexit of libstdc++, begin with __aeabi_."""
+_MOST_FOLDERS: Final = 32
+_OPENED: Final = "it is a path from the working directory of the process, and musl searches for file names only"
+_RELATIVE: Final = (
+    "run musl-repair on the wheel: the need becomes a file name; or link with a library that has a soname (-Wl,-soname)"
+)
 
 
 def judge_record(facts: Facts) -> Iterator[Finding]:
@@ -127,14 +133,13 @@ def judge_places(facts: Facts, elfs: Mapping[str, Elf]) -> Iterator[Finding]:
 
 
 def judge_copies(facts: Facts, elfs: Mapping[str, Elf]) -> Iterator[Finding]:
-    """Yield libraries that are in the wheel several times: of equal content, or of one build (equal build-id)."""
-    groups: dict[str, list[str]] = {}
+    """Yield libraries that an install scheme has several times: of equal content, or of one build (equal build-id)."""
+    groups: dict[tuple[str, str], list[str]] = {}
     for name, elf in sorted(elfs.items()):
         if elf.loadable:
-            groups.setdefault(f"build-id {elf.build_id}" if elf.build_id else facts.readings[name].sha256, []).append(
-                name
-            )
-    for key, names in groups.items():
+            key = f"build-id {elf.build_id}" if elf.build_id else facts.readings[name].sha256
+            groups.setdefault((key, scheme_root(facts.path(name))), []).append(name)
+    for (key, _), names in groups.items():
         if len(names) > 1:
             size = sum(facts.readings[name].member.size for name in names[1:])
             what = key if key.startswith("build-id") else "the same content"
@@ -155,7 +160,9 @@ def judge_missing(needs: Iterable[Need], shown: Callable[[PurePosixPath], str]) 
     for need in needs:
         by_name.setdefault(need.name, []).append(need)
     for name, missing in sorted(by_name.items()):
-        yield finding("library-not-found", name, *_search_report(missing, shown))
+        opened = "/" in name and not any(need.searched for need in missing)
+        report = _search_report(missing, shown)
+        yield finding("library-not-found", name, *report, remedy=_RELATIVE if opened else None)
 
 
 def judge_excluded(resolution: Resolution, shown: Callable[[PurePosixPath], str]) -> Iterator[Finding]:
@@ -175,11 +182,16 @@ def judge_excluded(resolution: Resolution, shown: Callable[[PurePosixPath], str]
 
 def _search_report(needs: list[Need], shown: Callable[[PurePosixPath], str]) -> list[str]:
     requirers = dict.fromkeys(shown(need.needed_by) for need in needs)
-    attempts = dict.fromkeys(attempt for need in needs for attempt in need.searched)
-    folders = dict.fromkeys(_shortest(at.path.parent) for at in attempts if at.outcome == "no such file")
-    refused = [f"{at.path} is there, but {at.outcome}" for at in attempts if at.outcome not in ("", "no such file")]
-    looked = f"looked in {', '.join(folders)}" if folders else "a name with a slash is not searched for"
-    return [f"needed by {', '.join(requirers)}", looked, *refused]
+    refused = dict.fromkeys(attempt for need in needs for attempt in need.refused)
+    looked: dict[str, None] = {}
+    for attempt in chain.from_iterable(need.searched for need in needs):
+        if attempt not in refused:
+            looked[_shortest(attempt.path.parent)] = None
+        if len(looked) > _MOST_FOLDERS:
+            break
+    told = list(looked) if len(looked) <= _MOST_FOLDERS else [*islice(looked, _MOST_FOLDERS), "and more"]
+    where = f"looked in {', '.join(told)}" if told else _OPENED
+    return [f"needed by {', '.join(requirers)}", where, *(f"{at.path} is there, but {at.outcome}" for at in refused)]
 
 
 def _shortest(folder: PurePosixPath) -> str:

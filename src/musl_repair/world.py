@@ -28,6 +28,10 @@ class World(Protocol):
         """Return the path with its links resolved: the same file has the same real path."""
         ...
 
+    def is_empty(self, folder: PurePosixPath) -> bool:
+        """Whether a folder is not there, or has no file, so that there is no need to look for one in it."""
+        ...
+
 
 class Mounted:
     """A world with a wheel in it: the wheel's files, and those of a system behind it unless it is to stand alone."""
@@ -35,6 +39,7 @@ class Mounted:
     def __init__(self, files: Mapping[PurePosixPath, Elf | Unusable], system: World | None = None) -> None:
         """Take the installed files of a wheel; folders in angle brackets are the wheel's, all else is the system's."""
         self._files: Final = files
+        self._folders: Final = frozenset(path.parent for path in files)
         self._system: Final = system
         self._shortest: Final[dict[PurePosixPath, PurePosixPath]] = {}
 
@@ -44,6 +49,13 @@ class Mounted:
             shortest = self._normal(path)
             return self._files.get(shortest) if shortest.parts[:2] == path.parts[:2] else None
         return None if self._system is None else self._system.read(path)
+
+    def is_empty(self, folder: PurePosixPath) -> bool:
+        """Whether a folder is not there, or has no file."""
+        if is_mounted(folder):
+            shortest = self._normal(folder)
+            return shortest not in self._folders or shortest.parts[:2] != folder.parts[:2]
+        return self._system is None or self._system.is_empty(folder)
 
     def _normal(self, path: PurePosixPath) -> PurePosixPath:
         if ".." not in path.parts:
